@@ -1,0 +1,123 @@
+"""Windows over clips, cut on the device by index arithmetic: no copies, no workers, no loops.
+
+All frames of all clips lie in one tensor; a window is a centre frame and a stride. Indices are
+clamped to the clip, so windows never cross clips and edges are padded by replication
+(VideoPose3D). A frame-rate aware stride: r of the paper refers to 50 Hz recordings, so a clip of
+another rate uses the nearest whole step to the same time, at least 1.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from adaptpose.camera import Intrinsics, stack_intrinsics
+from adaptpose.clips import Clip2D, Clip3D, PoseData, TargetData
+from adaptpose.skeleton import Skeleton
+
+REFERENCE_RATE_HZ = 50.0
+"""Frame rate to which strides refer: Human3.6M's."""
+
+
+@dataclass(frozen=True)
+class FrameBank:
+    """Frames of many clips in one tensor, with each frame's clip and each clip's bounds.
+
+    `centres` are the frames that may be the centre of a window: the valid ones.
+    """
+
+    skeleton: Skeleton
+    pose2d: Float[Tensor, "frames joints 2"]
+    clip_of_frame: Int[Tensor, "frames"]
+    clip_start: Int[Tensor, "clips"]
+    clip_end: Int[Tensor, "clips"]
+    clip_rate_hz: Float[Tensor, "clips"]
+    centres: Int[Tensor, "centres"]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the frames are."""
+        return self.pose2d.device
+
+    @property
+    def num_windows(self) -> int:
+        """Number of windows at stride 1: one per valid frame."""
+        return self.centres.shape[0]
+
+    def window_index(
+        self, centre: Int[Tensor, "batch"], length: int, stride: Int[Tensor, "batch"] | int = 1
+    ) -> Int[Tensor, "batch length"]:
+        """Frame indices of windows around centre frames, clamped to their clips.
+
+        The centre frame stands at position length // 2. `stride` counts frames of the clip.
+        """
+        clip = self.clip_of_frame[centre]
+        steps = torch.arange(length, device=self.device) - length // 2
+        stride = torch.as_tensor(stride, device=self.device).expand(centre.shape)
+        index = centre[:, None] + steps * stride[:, None]
+        first, last = self.clip_start[clip][:, None], self.clip_end[clip][:, None] - 1
+        return torch.minimum(torch.maximum(index, first), last)
+
+    def draw_centres(self, count: int, generator: torch.Generator) -> Int[Tensor, "count"]:
+        """Centre frames drawn uniformly with replacement."""
+        pick = torch.randint(self.num_windows, (count,), generator=generator, device=self.device)
+        return self.centres[pick]
+
+    def draw_strides(
+        self, centre: Int[Tensor, "batch"], low: int, high: int, generator: torch.Generator
+    ) -> Int[Tensor, "batch"]:
+        """Strides r uniform in [low, high] at 50 Hz (paper: [2, 5]), as whole frames per clip."""
+        shape = centre.shape
+        r = torch.randint(low, high + 1, shape, generator=generator, device=self.device)
+        rate = self.clip_rate_hz[self.clip_of_frame[centre]]
+        return (r * rate / REFERENCE_RATE_HZ).round().long().clamp_min(1)
+
+
+@dataclass(frozen=True)
+class LabelledBank(FrameBank):
+    """A frame bank with 3D in camera coordinates (m) and each clip's normalised intrinsics."""
+
+    pose3d_cam: Float[Tensor, "frames joints 3"]
+    intrinsics: Intrinsics
+
+    def root_relative(self, frame: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch joints 3"]:
+        """Root-relative poses (m) of the given frames."""
+        pose = self.pose3d_cam[frame]
+        root = self.skeleton.root
+        return pose - pose[..., root : root + 1, :]
+
+
+def build_target_bank(data: TargetData, device: torch.device) -> FrameBank:
+    """The frames of a target on a device; only the types without 3D come in here."""
+    return _frame_bank(data.skeleton, data.clips, device)
+
+
+def build_labelled_bank(data: PoseData, device: torch.device) -> LabelledBank:
+    """The frames of a source or test set on a device."""
+    base = _frame_bank(data.skeleton, data.clips, device)
+    pose3d = torch.cat([clip.pose3d_cam for clip in data.clips]).to(device)
+    intrinsics = stack_intrinsics([clip.intrinsics for clip in data.clips]).to(device)
+    return LabelledBank(**vars(base), pose3d_cam=pose3d, intrinsics=intrinsics)
+
+
+def shard_bank(bank: FrameBank, rank: int, world_size: int) -> FrameBank:
+    """Every world_size-th centre from `rank` on: the part of one process among several."""
+    return replace(bank, centres=bank.centres[rank::world_size])
+
+
+def _frame_bank(
+    skeleton: Skeleton, clips: tuple[Clip2D, ...] | tuple[Clip3D, ...], device: torch.device
+) -> FrameBank:
+    lengths = torch.tensor([clip.num_frames for clip in clips])
+    end = lengths.cumsum(0)
+    valid = torch.cat([clip.valid for clip in clips])
+    return FrameBank(
+        skeleton=skeleton,
+        pose2d=torch.cat([clip.pose2d for clip in clips]).to(device),
+        clip_of_frame=torch.repeat_interleave(torch.arange(len(clips)), lengths).to(device),
+        clip_start=(end - lengths).to(device),
+        clip_end=end.to(device),
+        clip_rate_hz=torch.tensor([clip.frame_rate_hz for clip in clips]).to(device),
+        centres=valid.nonzero()[:, 0].to(device),
+    )
