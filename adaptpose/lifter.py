@@ -26,6 +26,10 @@ class Lifter(nn.Module):
     frames_before: int
     frames_after: int
 
+    def spec(self) -> dict[str, object]:
+        """Plain data from which `adaptpose.lifters.build_lifter` makes the same architecture."""
+        raise NotImplementedError  # pragma: no cover
+
     def forward(
         self, pose2d: Float[Tensor, "batch frames joints_in 2"]
     ) -> Float[Tensor, "batch outputs joints_out 3"]:
