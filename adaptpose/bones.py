@@ -5,6 +5,8 @@ KCS of a pose is the Gram matrix B Bᵀ of its bone vectors (Wandt et al. 2018, 
 diagonal holds squared lengths, the rest the angles between bones.
 """
 
+from functools import lru_cache
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -19,9 +21,9 @@ def pose_to_bones(
     pose: Float[Tensor, "*batch joints dims"], skeleton: Skeleton
 ) -> Float[Tensor, "*batch bones dims"]:
     """Bone vectors, child minus parent, of 2D or 3D poses."""
-    parents = [parent for parent, _ in skeleton.bones]
-    children = [child for _, child in skeleton.bones]
-    return pose[..., children, :] - pose[..., parents, :]
+    parents = index_on(tuple(parent for parent, _ in skeleton.bones), pose.device)
+    children = index_on(tuple(child for _, child in skeleton.bones), pose.device)
+    return pose.index_select(-2, children) - pose.index_select(-2, parents)
 
 
 def bones_to_pose(
@@ -35,14 +37,7 @@ def bones_to_pose(
 
 def chain_matrix(skeleton: Skeleton, like: Tensor) -> Float[Tensor, "joints bones"]:
     """Matrix M with M[j, k] = 1 where bone k lies between the root and joint j."""
-    matrix = torch.zeros(skeleton.num_joints, skeleton.num_bones)
-    bone_of = {child: k for k, (_, child) in enumerate(skeleton.bones)}
-    for joint in range(skeleton.num_joints):
-        walk = joint
-        while skeleton.parents[walk] >= 0:
-            matrix[joint, bone_of[walk]] = 1
-            walk = skeleton.parents[walk]
-    return matrix.to(like)
+    return _chain_table(skeleton, like.device, like.dtype)
 
 
 def bone_lengths(
@@ -69,9 +64,8 @@ def mirror_pose(
     For 2D in normalised screen coordinates and for 3D in camera coordinates; the camera's
     principal point and tangential distortion must be mirrored with it (VideoPose3D).
     """
-    sign = pose.new_ones(pose.shape[-1])
-    sign[0] = -1
-    return pose[..., list(skeleton.mirror), :] * sign
+    exchanged = pose.index_select(-2, index_on(skeleton.mirror, pose.device))
+    return torch.cat([-exchanged[..., :1], exchanged[..., 1:]], dim=-1)
 
 
 def kcs(bones: Float[Tensor, "*batch bones dims"]) -> Float[Tensor, "*batch bones bones"]:
@@ -90,7 +84,10 @@ def part_kcs_vectors(
     bones: Float[Tensor, "*batch bones dims"], skeleton: Skeleton
 ) -> dict[str, Float[Tensor, "*batch _"]]:
     """The KCS entries of every body part apart (PoseAug: part-aware KCS)."""
-    return {name: kcs_vector(bones[..., list(ids), :]) for name, ids in skeleton.parts.items()}
+    return {
+        name: kcs_vector(bones.index_select(-2, index_on(ids, bones.device)))
+        for name, ids in skeleton.parts.items()
+    }
 
 
 def symmetry_matrix(skeleton: Skeleton, like: Tensor) -> Float[Tensor, "groups bones"]:
@@ -100,3 +97,23 @@ def symmetry_matrix(skeleton: Skeleton, like: Tensor) -> Float[Tensor, "groups b
         for bone in group:
             matrix[row, skeleton.bone_id(bone)] = 1
     return matrix.to(like)
+
+
+@lru_cache(maxsize=256)
+@torch.inference_mode(False)  # kept, and may be met by autograd later
+def index_on(ids: tuple[int, ...], device: torch.device) -> Tensor:
+    """Indices as a tensor on a device, made once: indexing by a list would make the device wait."""
+    return torch.tensor(ids, dtype=torch.long, device=device)
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)  # kept, and may be met by autograd later
+def _chain_table(skeleton: Skeleton, device: torch.device, dtype: torch.dtype) -> Tensor:
+    matrix = torch.zeros(skeleton.num_joints, skeleton.num_bones)
+    bone_of = {child: k for k, (_, child) in enumerate(skeleton.bones)}
+    for joint in range(skeleton.num_joints):
+        walk = joint
+        while skeleton.parents[walk] >= 0:
+            matrix[joint, bone_of[walk]] = 1
+            walk = skeleton.parents[walk]
+    return matrix.to(device, dtype)

@@ -48,8 +48,8 @@ class Intrinsics:
             distortion=self.distortion.to(device),
         )
 
-    def select(self, index: Tensor | int) -> "Intrinsics":
-        """The intrinsics at an index of the first batch axis."""
+    def select(self, index: Tensor | int | slice) -> "Intrinsics":
+        """The intrinsics at an index, indices or a slice of the first batch axis."""
         return replace(
             self,
             focal=self.focal[index],

@@ -87,10 +87,7 @@ class PoseData:
     def with_skeleton(self, skeleton: Skeleton) -> "PoseData":
         """The same data with another skeleton, by joint name; SkeletonError if one is missing."""
         index = joint_map(self.skeleton, skeleton).complete_index()
-        clips = tuple(
-            replace(_select_joints(clip, index), pose3d_cam=clip.pose3d_cam[:, index])
-            for clip in self.clips
-        )
+        clips = tuple(_select_joints_3d(clip, index) for clip in self.clips)
         return replace(self, skeleton=skeleton, clips=clips)
 
 
@@ -116,6 +113,16 @@ class TargetData:
 
 def _select_joints(clip: Clip2D, index: list[int]) -> Clip2D:
     return replace(clip, pose2d=clip.pose2d[:, index], confidence=clip.confidence[:, index])
+
+
+def _select_joints_3d(clip: Clip3D, index: list[int]) -> Clip3D:
+    # In one step: a clip whose 2D and 3D have different joints must not exist even in between.
+    return replace(
+        clip,
+        pose2d=clip.pose2d[:, index],
+        confidence=clip.confidence[:, index],
+        pose3d_cam=clip.pose3d_cam[:, index],
+    )
 
 
 def normalise_pose2d(

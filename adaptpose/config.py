@@ -247,10 +247,14 @@ class FitConfig:
     source pass per epoch [APc: the two passes pull against each other]."""
     lifter_loss: Literal["mpjpe", "mse"] = "mpjpe"
     """Norm (eq. 23) or squared error [APc]."""
+    mirror: bool = True
+    """Mirror half of the windows the lifter is tuned on [own: as in pretraining]."""
     strides: tuple[int, int] = (2, 5)
     """Range of the random frame stride at 50 Hz [AP section 6]."""
     critic_mode: Literal["eval", "train"] = "eval"
     """Mode of the lifter as critic; "train" lets its batch norm drift [APc]."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the lifter's layers [own: bfloat16 for GPUs that are fast at it]."""
     checkpoint_rule: Literal["last", "label_free"] = "last"
     """Which epoch's lifter is the result; neither rule sees target 3D."""
     seed: int = 0

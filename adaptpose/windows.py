@@ -46,14 +46,20 @@ class FrameBank:
         return self.centres.shape[0]
 
     def window_index(
-        self, centre: Int[Tensor, "batch"], length: int, stride: Int[Tensor, "batch"] | int = 1
+        self,
+        centre: Int[Tensor, "batch"],
+        length: int,
+        stride: Int[Tensor, "batch"] | int = 1,
+        before: int | None = None,
     ) -> Int[Tensor, "batch length"]:
         """Frame indices of windows around centre frames, clamped to their clips.
 
-        The centre frame stands at position length // 2. `stride` counts frames of the clip.
+        The centre frame stands at position `before`, length // 2 if not given (a causal lifter
+        puts it last). `stride` counts frames of the clip.
         """
         clip = self.clip_of_frame[centre]
-        steps = torch.arange(length, device=self.device) - length // 2
+        before = length // 2 if before is None else before
+        steps = torch.arange(length, device=self.device) - before
         stride = torch.as_tensor(stride, device=self.device).expand(centre.shape)
         index = centre[:, None] + steps * stride[:, None]
         first, last = self.clip_start[clip][:, None], self.clip_end[clip][:, None] - 1

@@ -1,0 +1,46 @@
+"""Which generated windows the lifter is trained on, and why the others are not (eq. 14)."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from adaptpose.config import SelectionConfig
+
+REASONS = ("kept", "too_close", "off_screen", "too_easy", "too_hard")
+"""Outcomes in the order they are tested; each window counts once."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Mask of kept windows and the count of each outcome, in the order of `REASONS`."""
+
+    keep: Bool[Tensor, "batch"]
+    counts: Int[Tensor, "5"]
+
+
+def select(
+    pose3d_cam: Float[Tensor, "batch frames joints 3"],
+    pose2d: Float[Tensor, "batch frames joints 2"],
+    ratio: Float[Tensor, "batch 3"] | None,
+    config: SelectionConfig,
+) -> Selection:
+    """Keep windows in front of the camera, inside the image, neither too easy nor too hard.
+
+    `pose2d` is in normalised screen coordinates, where the image is within [-1, 1] on both axes
+    (its larger side exactly). `ratio` are hard ratios (`losses.hard_ratio`), averaged here; None
+    leaves the hardness test out. All on the device, without a synchronisation.
+    """
+    near = pose3d_cam[..., 2].amin((1, 2)) < config.min_depth
+    off = pose2d.abs().amax((1, 2, 3)) > 1 if config.screen else torch.zeros_like(near)
+    easy = hard = torch.zeros_like(near)
+    if ratio is not None and config.hardness:
+        centre, width = config.hardness_band
+        mean = ratio.mean(dim=1)
+        easy, hard = mean <= centre - width, mean >= centre + width
+    failed = torch.stack([near, off, easy, hard])
+    # The first failed test names the reason; windows that fail none are kept.
+    first = failed & (failed.cumsum(0) == 1)
+    keep = ~failed.any(dim=0)
+    return Selection(keep, torch.cat([keep.sum()[None], first.sum(dim=1)]))

@@ -1,0 +1,202 @@
+"""The adaptation loop: learning, exact resumption, what enters it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from method_data import CPU, small_config, small_lifter, small_source, small_state
+
+from adaptpose import critic, steps
+from adaptpose.clips import PoseData, TargetData
+from adaptpose.config import FitConfig, GeneratorConfig, LossConfig, SelectionConfig, override
+from adaptpose.errors import ConfigError, SkeletonError
+from adaptpose.fit import fit
+from adaptpose.lifter import Lifter
+from adaptpose.lifters import load_lifter
+from adaptpose.rundir import RunDirectory, create_run, open_run
+from adaptpose.runtime import stream
+from adaptpose.skeleton import H36M_17
+
+
+def _run(path: Path, config: FitConfig, progress=lambda *_: None, monitor=None) -> RunDirectory:
+    run = create_run(path, "fit", {}, {}) if not path.exists() else open_run(path)
+    source = small_source()
+    fit(
+        run, small_lifter(), source, source.as_target(), config, CPU,
+        monitor=monitor, progress=progress,
+    )  # fmt: skip
+    return run
+
+
+def _weights(run: RunDirectory) -> dict[str, torch.Tensor]:
+    return load_lifter(run.path / "lifter.safetensors")[0].state_dict()
+
+
+def _everything(**changes: object) -> FitConfig:
+    """Selection so wide that fine-tuning happens with an untrained lifter, too."""
+    selection = SelectionConfig(hardness_band=(0.0, 1e6), screen=False, min_depth=1e-3)
+    return small_config(selection=selection, **changes)
+
+
+class _Killed(Exception):
+    pass
+
+
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("moment", [1, 3, 6, 9, 12])
+@pytest.mark.parametrize("mixing", ["mixed", "sequential"])
+def test_killed_at_any_moment_and_resumed_is_never_stopped(tmp_path, moment, mixing):
+    config = _everything(mixing=mixing)
+    whole = _run(tmp_path / "whole", config)
+    calls = 0
+
+    def kill(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == moment:
+            raise _Killed
+
+    with pytest.raises(_Killed):
+        _run(tmp_path / "killed", config, kill)
+    resumed = _run(tmp_path / "killed", config)
+    first, second = _weights(whole), _weights(resumed)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert whole.records() == resumed.records()
+    assert resumed.done
+
+
+def test_records_hold_what_a_report_needs(tmp_path):
+    run = _run(tmp_path / "run", _everything(), monitor=lambda lifter: {"mpjpe_mm": 1.5})
+    records = run.records()
+    assert [(r["epoch"], r["section"]) for r in records] == [
+        (1, 1), (1, 2), (2, 1), (2, 2), (3, 1), (3, 2),
+    ]  # fmt: skip
+    assert "lifter_generated" not in records[0]
+    assert {"g_adversarial_2d", "d_domain", "d_pose", "lifter_generated", "lifter_source"} <= set(
+        records[3]
+    )
+    assert records[3]["selection_kept"] == 64
+    assert records[3]["monitor_mpjpe_mm"] == 1.5
+    assert records[3]["lifter_steps"] == 2
+    assert {p.name for p in run.path.iterdir()} >= {
+        "run.json", "provenance.json", "metrics.jsonl", "lifter.safetensors",
+        "generator.safetensors", "state.safetensors", "statistics.json",
+    }  # fmt: skip
+
+
+def test_warm_up_leaves_the_lifter_as_it_was(tmp_path):
+    run = _run(tmp_path / "run", _everything(epochs=1, warmup_epochs=1))
+    before, after = small_lifter().state_dict(), _weights(run)
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_the_monitor_changes_nothing(tmp_path):
+    config = _everything(checkpoint_rule="label_free")
+    plain = _run(tmp_path / "a", config)
+    watched = _run(tmp_path / "b", config, monitor=lambda lifter: {"mpjpe_mm": 0.0})
+    one, two = _weights(plain), _weights(watched)
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_a_target_has_no_3d():
+    target = small_source().as_target()
+    assert isinstance(target, TargetData)
+    assert not isinstance(target, PoseData)
+    for clip in target.clips:
+        assert not hasattr(clip, "pose3d_cam")
+        assert not hasattr(clip, "intrinsics")
+
+
+def test_every_published_variant_runs(tmp_path):
+    rows = [
+        {"generator.bones": "none", "generator.lengths": "false"},
+        {"generator.camera": "none"},
+        {"discriminator.real_2d": "source", "selection.hardness": "false"},
+        {"generator.bones": "bg1", "generator.rotation": "euler"},
+        {"generator.bones": "bg2", "generator.rotation": "quaternion"},
+        {"generator.camera": "deterministic", "critic_mode": "train"},
+        {"discriminator.frames": "single", "discriminator.kcs_2d": "false"},
+        {"loss.reprojection": "lifter", "lifter_loss": "mse", "precision": "bfloat16"},
+        {"generator.translation": "metric", "generator.depth": "square"},
+    ]
+    for number, row in enumerate(rows):
+        config = override(_everything(epochs=2), row)
+        run = _run(tmp_path / str(number), config)
+        assert all(torch.isfinite(w).all() for w in _weights(run).values()), row
+
+
+def test_adversarial_training_moves_generated_2d_towards_the_target():
+    """The domain discriminator must find the target elsewhere at first, and less so later."""
+    loss = LossConfig(feedback_fraction=0.0)
+    config = small_config(loss=loss, learning_rate_generator=2e-3, generator=GeneratorConfig())
+    state, data = small_state(config)
+    first = last = 0.0
+    for step in range(60):
+        rng = stream(0, "steps", step)
+        source = steps.draw_source(state, data, config, 64, rng)
+        outcome = steps.generator_step(state, data, config, source, rng)
+        steps.discriminator_step(state, data, config, outcome, source, rng)
+        depth = float((outcome.generated.translation[:, 2] - 5.0).abs().mean())
+        first, last = (depth if step == 0 else first), depth
+    assert last < first
+
+
+def test_feedback_reaches_the_generator_but_no_other_network():
+    config = small_config(warmup_epochs=0)
+    state, data = small_state(config)
+    state.source_errors = critic.source_error_table(state.lifter, data.source, 3, "screen")
+    rng = stream(0, "step")
+    before = {k: v.clone() for k, v in state.lifter.state_dict().items()}
+    source = steps.draw_source(state, data, config, 32, rng)
+    outcome = steps.generator_step(state, data, config, source, rng)
+    assert "g_hard_bones" in outcome.losses
+    assert all(p.grad is None for p in state.lifter.parameters())
+    assert all(p.grad is None for p in state.domain.parameters())
+    assert all(p.requires_grad for p in state.lifter.parameters())
+    after = state.lifter.state_dict()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    chosen = steps.judge(state, data, config, outcome, source.frame)
+    assert int(chosen.counts.sum()) == 32
+
+
+def test_source_errors_equal_window_by_window_lifting():
+    config = small_config()
+    state, data = small_state(config)
+    table = critic.lift_all_frames(state.lifter, data.source, 2, "screen")
+    bank, lifter = data.source, state.lifter
+    # Frames whose window does not touch the clip's ends: there padding differs by a phase.
+    frame = torch.tensor([20, 40, 90, 130])
+    index = bank.window_index(frame, lifter.receptive_field, 2, lifter.frames_before)
+    with torch.no_grad():
+        want = lifter.lift_window(bank.pose2d[index])
+    torch.testing.assert_close(table[frame], want, atol=1e-5, rtol=0)
+    every = critic.lift_all_frames(lifter, bank, 1, "screen")
+    frames = torch.arange(bank.pose2d.shape[0])
+    index = bank.window_index(frames, lifter.receptive_field, 1, lifter.frames_before)
+    with torch.no_grad():
+        want = lifter.lift_window(bank.pose2d[index])
+    torch.testing.assert_close(every, want, atol=1e-5, rtol=0)
+
+
+def test_impossible_requests_fail_before_work(tmp_path):
+    source = small_source()
+    run = create_run(tmp_path / "r", "fit", {}, {})
+    with pytest.raises(ConfigError, match=r"fit\.samples_per_epoch: expected at least"):
+        fit(run, small_lifter(), source, source.as_target(), small_config(samples_per_epoch=5), CPU)
+    other: Lifter = small_lifter()
+    other.skeleton_out = H36M_17
+    with pytest.raises(SkeletonError, match="lifter's output: expected skeleton 'h36m16'"):
+        fit(run, other, source, source.as_target(), small_config(), CPU)
+    with pytest.raises(ConfigError, match=r"did you mean 'generator\.bones'"):
+        override(FitConfig(), {"generator.bone": "bg1"})
+    with pytest.raises(ConfigError, match="did you mean 'bg3'"):
+        override(FitConfig(), {"generator.bones": "bg33"})
+    assert not (run.path / "state.safetensors").exists()
