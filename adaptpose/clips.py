@@ -140,6 +140,27 @@ def normalise_pose2d(
     return centred / norm.clamp_min(1e-9)
 
 
+def hold_seen(clip: Clip2D) -> Float[Tensor, "frames joints 2"]:
+    """2D of the clip, with frames that show nothing replaced by the nearest that does.
+
+    A frame shows nothing if its 2D is not finite, or if all its joints have confidence 0 while
+    other frames' have not. DataError if no frame is finite.
+    """
+    finite = torch.isfinite(clip.pose2d).flatten(1).all(dim=1)
+    seen = finite & (clip.confidence > 0).any(dim=1)
+    if clip.num_frames and bool(seen.all()):
+        return clip.pose2d
+    # Keypoints that all came without a confidence are taken as they are.
+    known = (seen if bool(seen.any()) else finite).nonzero()[:, 0]
+    if not len(known):
+        raise DataError(f"clip '{clip.name}': no frame has finite 2D keypoints")
+    frame = torch.arange(clip.num_frames)
+    after = torch.searchsorted(known, frame).clamp(max=len(known) - 1)
+    before = (after - 1).clamp(min=0)
+    nearer = (frame - known[before]).abs() <= (known[after] - frame).abs()
+    return clip.pose2d[torch.where(nearer, known[before], known[after])]
+
+
 def check_clip(clip: Clip2D, skeleton: Skeleton, where: str) -> None:
     """Raise DataError if a clip cannot be what it says: shapes, NaN, units, left and right.
 

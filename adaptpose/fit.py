@@ -88,6 +88,7 @@ def fit(
     check_config(config)
     _check_skeletons(lifter, source, target)
     lifter.to(device)
+    lifter.context_stride = config.strides[0]
     data = FitData(
         build_labelled_bank(source, device), build_target_bank(target, device), normalisation
     )

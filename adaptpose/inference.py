@@ -1,9 +1,10 @@
 """Poses of whole clips from a lifter, in bounded memory, with averaging over mirrored passes.
 
 Every clip is padded by repeating its first and last frame as often as the lifter needs context
-(VideoPose3D), so a clip of T frames gives T poses. The padded clips are laid end to end and the
-lifter slides over them in chunks; outputs whose context spans two clips are thrown away. Neither
-the size of a chunk nor the company of other clips changes a pose beyond rounding.
+(VideoPose3D), so a clip of T frames gives T poses. A lifter trained on windows with a frame stride
+sees the clip in lanes of every n-th frame, one per phase. The padded lanes are laid end to end and
+the lifter slides over them in chunks; outputs whose context spans two lanes are thrown away.
+Neither the size of a chunk nor the company of other clips changes a pose beyond rounding.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,9 +16,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from adaptpose.bones import mirror_pose
-from adaptpose.clips import Clip2D, Normalisation, normalise_pose2d
-from adaptpose.errors import ConfigError, DataError, SkeletonError, expected_message
+from adaptpose.clips import Clip2D, Normalisation, hold_seen, normalise_pose2d
+from adaptpose.errors import ConfigError, SkeletonError, expected_message
 from adaptpose.lifter import Lifter
+from adaptpose.windows import stride_in_frames
 
 TestTime = Literal["none", "flip", "reverse", "both"]
 """Passes averaged at test time: the clip, its mirror image, its time reversal, all four."""
@@ -60,13 +62,22 @@ def predict_clips(
         raise ConfigError(expected_message("chunk_frames", "at least 1", str(chunk_frames)))
     if not clips:
         return []
-    padded = torch.cat([_padded(lifter, clip, normalisation) for clip in clips])
+    strides = [stride_in_frames(lifter.context_stride, clip.frame_rate_hz) for clip in clips]
+    lanes = [
+        lane
+        for clip, stride in zip(clips, strides, strict=True)
+        for lane in _lanes(lifter, clip, stride, normalisation)
+    ]
     with _evaluation_mode(lifter):
-        poses = _slide(lifter, padded, tta, chunk_frames)
+        poses = _slide(lifter, torch.cat(lanes), tta, chunk_frames)
     start, of_clip = 0, []
-    for clip in clips:
-        of_clip.append(poses[start : start + clip.num_frames])
-        start += clip.num_frames + lifter.receptive_field - 1
+    for clip, stride in zip(clips, strides, strict=True):
+        whole = poses.new_empty(clip.num_frames, *poses.shape[1:])
+        for phase in range(min(stride, clip.num_frames)):
+            rows = whole[phase::stride]
+            rows.copy_(poses[start : start + len(rows)])
+            start += len(rows) + lifter.receptive_field - 1
+        of_clip.append(whole)
     return of_clip
 
 
@@ -80,32 +91,20 @@ def check_tta(lifter: Lifter, tta: TestTime) -> None:
         )
 
 
-def _padded(lifter: Lifter, clip: Clip2D, normalisation: Normalisation) -> Tensor:
+def _lanes(lifter: Lifter, clip: Clip2D, stride: int, normalisation: Normalisation) -> list[Tensor]:
+    """The clip's frames in lanes of every `stride`-th frame, each padded on both sides."""
     skeleton = lifter.skeleton_in
     if clip.pose2d.shape[1] != skeleton.num_joints:
         joints = f"{skeleton.num_joints} joints of '{skeleton.name}'"
         got = f"{clip.pose2d.shape[1]} joints"
         raise SkeletonError(expected_message(f"clip '{clip.name}', 2D", joints, got))
-    pose = normalise_pose2d(_hold_seen(clip), normalisation, skeleton.root)
-    index = torch.arange(-lifter.frames_before, clip.num_frames + lifter.frames_after)
-    return pose[index.clamp(0, clip.num_frames - 1)]
-
-
-def _hold_seen(clip: Clip2D) -> Tensor:
-    """2D of the clip, with frames that show nothing replaced by the nearest that does."""
-    finite = torch.isfinite(clip.pose2d).flatten(1).all(dim=1)
-    seen = finite & (clip.confidence > 0).any(dim=1)
-    if clip.num_frames and bool(seen.all()):
-        return clip.pose2d
-    # Keypoints that all came without a confidence are taken as they are.
-    known = (seen if bool(seen.any()) else finite).nonzero()[:, 0]
-    if not len(known):
-        raise DataError(f"clip '{clip.name}': no frame has finite 2D keypoints")
-    frame = torch.arange(clip.num_frames)
-    after = torch.searchsorted(known, frame).clamp(max=len(known) - 1)
-    before = (after - 1).clamp(min=0)
-    nearer = (frame - known[before]).abs() <= (known[after] - frame).abs()
-    return clip.pose2d[torch.where(nearer, known[before], known[after])]
+    pose = normalise_pose2d(hold_seen(clip), normalisation, skeleton.root)
+    lanes = []
+    for phase in range(min(stride, clip.num_frames)):
+        lane = pose[phase::stride]
+        index = torch.arange(-lifter.frames_before, len(lane) + lifter.frames_after)
+        lanes.append(lane[index.clamp(0, len(lane) - 1)])
+    return lanes
 
 
 def _slide(lifter: Lifter, padded: Tensor, tta: TestTime, chunk_frames: int) -> Tensor:

@@ -22,7 +22,9 @@ class Lifter(nn.Module):
     A lifter reads 2D of `skeleton_in` as normalised for its run, shape (B, T, J_in, 2) with
     T >= `receptive_field`, and gives root-relative 3D of `skeleton_out` in camera axes (m), shape
     (B, T - receptive_field + 1, J_out, 3). `frames_before` and `frames_after` say how much context
-    an output frame uses on each side (their sum is receptive_field - 1).
+    an output frame uses on each side (their sum is receptive_field - 1). `context_stride` says how
+    many frames of a 50 Hz recording lie between neighbouring frames of a window, as it was
+    trained; inference takes the nearest step that a clip's frame rate has.
     """
 
     skeleton_in: Skeleton
@@ -30,6 +32,7 @@ class Lifter(nn.Module):
     receptive_field: int
     frames_before: int
     frames_after: int
+    context_stride: int = 1
 
     def spec(self) -> dict[str, object]:
         """Plain data from which `adaptpose.lifters.build_lifter` makes the same architecture."""
@@ -62,7 +65,11 @@ def save_lifter(path: Path, lifter: Lifter, meta: dict[str, Any]) -> None:
 
     `adaptpose.lifters.load_lifter` reads it.
     """
-    write_tensors(path, lifter.state_dict(), {**meta, "lifter": lifter.spec()})
+    write_tensors(
+        path,
+        lifter.state_dict(),
+        {**meta, "context_stride": lifter.context_stride, "lifter": lifter.spec()},
+    )
 
 
 def load_weights(lifter: Lifter, tensors: dict[str, Tensor], where: str) -> None:

@@ -10,7 +10,6 @@ is stopped at any moment and started again ends with the same weights as one tha
 
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,9 +54,7 @@ def pretrain(
     chooses nothing. Raises ConfigError, DataError or CheckpointError before the first step if
     configuration, data and lifters do not fit together, and ConfigError if training diverges.
     """
-    lifters = {"lifter": lifter} if trajectory is None else {
-        "lifter": lifter, "trajectory": trajectory,
-    }  # fmt: skip
+    lifters = {"lifter": lifter, **({"trajectory": trajectory} if trajectory else {})}
     sources = source if isinstance(source, list) else [source]
     _check(lifters, [*sources, *([validation] if validation else [])], config, normalisation)
     if run.done:
@@ -68,6 +65,8 @@ def pretrain(
         raise DataError(f"pretraining on '{sources[0].name}': expected at least 2 valid frames")
     if trajectory is not None:
         _check_depth(bank)
+    for one in lifters.values():
+        one.context_stride = config.strides[0]
     state = _PretrainState.begin(run, lifters, config, device)
     while state.epoch < config.epochs:
         record = _train_epoch(state, bank, config, progress)
@@ -76,10 +75,9 @@ def pretrain(
         run.log(record)
         state.epoch += 1
         run.save_state(state.to_dict())
-    meta = {"normalisation": normalisation, "strides": list(config.strides), "source": [
-        data.name for data in sources
-    ]}  # fmt: skip
-    _finish(run, lifters, meta)
+    names = [data.name for data in sources]
+    strides = list(config.strides)
+    _finish(run, lifters, {"normalisation": normalisation, "strides": strides, "sources": names})
 
 
 def batch_norm_momentum(epoch: int, config: PretrainConfig) -> float:
@@ -180,26 +178,28 @@ def _step(
     for name, lifter in state.lifters.items():
         lifter.set_generator(generator)
         prediction = lifter.lift_window(batch.pose2d)
-        is_pose = name == "lifter"
-        losses[name] = (
-            pose_loss(prediction, batch.pose3d) if is_pose
-            else trajectory_loss(prediction, batch.root)
-        )  # fmt: skip
+        if name == "trajectory":
+            losses[name] = trajectory_loss(prediction, batch.root)
+        else:
+            losses[name] = pose_loss(prediction, batch.pose3d)
     state.optimiser.zero_grad(set_to_none=True)
     torch.stack(list(losses.values())).sum().backward()
     state.optimiser.step()
     return {name: loss.detach() for name, loss in losses.items()}
 
 
-def _epoch_centres(bank: LabelledBank, epoch: int, config: PretrainConfig) -> Iterator[Tensor]:
+def _epoch_centres(bank: LabelledBank, epoch: int, config: PretrainConfig) -> list[Tensor]:
     generator = stream(config.seed, _STAGE, epoch, "order", device=bank.device)
     if config.windows_per_epoch:
         order = bank.draw_centres(config.windows_per_epoch, generator)
     else:
         count = bank.num_windows
         order = bank.centres[torch.randperm(count, generator=generator, device=bank.device)]
-    # Batch norm has no statistics of a single window, so such a rest is left out.
-    return (centre for centre in order.split(config.batch_size) if len(centre) > 1)
+    batches = list(order.split(config.batch_size))
+    # Batch norm has no statistics of a single window, so such a rest joins the batch before it.
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches
 
 
 def _score(lifter: Lifter, data: PoseData, normalisation: Normalisation) -> float:
@@ -221,6 +221,11 @@ def _check(
     normalisation: Normalisation,
 ) -> None:
     check_config(config)
+    if config.batch_size < 2 or config.windows_per_epoch == 1:
+        raise ConfigError(
+            "pretrain.batch_size, pretrain.windows_per_epoch: expected at least 2 windows, batch "
+            "norm needs them"
+        )
     if config.trajectory != ("trajectory" in lifters):
         got = "one" if "trajectory" in lifters else "none"
         wanted = "a trajectory lifter" if config.trajectory else "no trajectory lifter"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from adaptpose.bones import mirror_pose
 from adaptpose.camera import pinhole
-from adaptpose.clips import Clip3D, Normalisation, PoseData, normalise_pose2d
+from adaptpose.clips import Normalisation, PoseData, normalise_pose2d
 from adaptpose.config import PretrainConfig
 from adaptpose.lifter import Lifter
 from adaptpose.windows import LabelledBank, build_labelled_bank
@@ -31,17 +31,12 @@ class LabelledBatch:
 def training_bank(
     sources: Sequence[PoseData], normalisation: Normalisation, device: torch.device
 ) -> LabelledBank:
-    """The frames of all sources on a device, 2D as the lifter sees it, finite in every frame.
+    """The frames of all sources on a device, 2D as the lifter sees it.
 
-    Frames without finite 2D, which valid windows may reach into, show the nearest frame that has
-    it. Intrinsics are placeholders: supervised training does not read them, and sources may differ
+    Intrinsics are placeholders: supervised training does not read them, and sources may differ
     in their distortion models.
     """
-    clips = tuple(
-        replace(clip, pose2d=_hold_finite(clip), intrinsics=pinhole(1.0))
-        for data in sources
-        for clip in data.clips
-    )
+    clips = tuple(replace(clip, intrinsics=pinhole(1.0)) for data in sources for clip in data.clips)
     bank = build_labelled_bank(replace(sources[0], clips=clips), device)
     pose2d = normalise_pose2d(bank.pose2d, normalisation, bank.skeleton.root)
     return replace(bank, pose2d=pose2d)
@@ -80,15 +75,3 @@ def trajectory_loss(
 ) -> Float[Tensor, ""]:
     """Mean distance of the root from its true position, divided by the true depth (VideoPose3D)."""
     return ((prediction - root).norm(dim=-1) / root[..., 2]).mean()
-
-
-def _hold_finite(clip: Clip3D) -> Tensor:
-    finite = torch.isfinite(clip.pose2d).flatten(1).all(dim=1)
-    known = finite.nonzero()[:, 0]
-    if bool(finite.all()) or not len(known):
-        return clip.pose2d
-    frames = torch.arange(clip.num_frames)
-    after = torch.searchsorted(known, frames).clamp(max=len(known) - 1)
-    before = (after - 1).clamp(min=0)
-    earlier = (frames - known[before]).abs() <= (known[after] - frames).abs()
-    return clip.pose2d[torch.where(earlier, known[before], known[after])]

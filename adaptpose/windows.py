@@ -2,8 +2,10 @@
 
 All frames of all clips lie in one tensor; a window is a centre frame and a stride. Indices are
 clamped to the clip, so windows never cross clips and edges are padded by replication
-(VideoPose3D). A frame-rate aware stride: r of the paper refers to 50 Hz recordings, so a clip of
-another rate uses the nearest whole step to the same time, at least 1.
+(VideoPose3D); frames that show nothing hold the 2D of the nearest frame that does.
+
+A frame-rate aware stride: r of the paper refers to 50 Hz recordings, so a clip of another rate
+uses the nearest whole step to the same time, at least 1.
 """
 
 from dataclasses import dataclass, replace
@@ -13,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from adaptpose.camera import Intrinsics, stack_intrinsics
-from adaptpose.clips import Clip2D, Clip3D, PoseData, TargetData
+from adaptpose.clips import Clip2D, Clip3D, PoseData, TargetData, hold_seen
 from adaptpose.skeleton import Skeleton
 
 REFERENCE_RATE_HZ = 50.0
@@ -80,6 +82,11 @@ class FrameBank:
         return (r * rate / REFERENCE_RATE_HZ).round().long().clamp_min(1)
 
 
+def stride_in_frames(stride: int, frame_rate_hz: float | int) -> int:
+    """A stride at 50 Hz as the nearest whole number of frames at another rate, at least 1."""
+    return max(1, round(stride * frame_rate_hz / REFERENCE_RATE_HZ))
+
+
 @dataclass(frozen=True)
 class LabelledBank(FrameBank):
     """A frame bank with 3D in camera coordinates (m) and each clip's normalised intrinsics."""
@@ -120,7 +127,7 @@ def _frame_bank(
     valid = torch.cat([clip.valid for clip in clips])
     return FrameBank(
         skeleton=skeleton,
-        pose2d=torch.cat([clip.pose2d for clip in clips]).to(device),
+        pose2d=torch.cat([hold_seen(clip) for clip in clips]).to(device),
         clip_of_frame=torch.repeat_interleave(torch.arange(len(clips)), lengths).to(device),
         clip_start=(end - lengths).to(device),
         clip_end=end.to(device),

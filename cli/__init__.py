@@ -1,1 +1,1 @@
-"""See the modules."""
+"""The command line `adapt`. A command is one module; `main` puts them together."""

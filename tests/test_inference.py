@@ -148,3 +148,22 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(ConfigError, match="chunk_frames: expected at least 1, got 0"):
         predict_clip(LinearLifter(1, 1), clip, chunk_frames=0)
     assert predict_clips(LinearLifter(1, 1), []) == []
+
+
+def test_a_lifter_of_wider_context_sees_every_nth_frame():
+    """Poses at stride 2 of a 50 Hz clip, by hand, and at stride 1 of the same clip at 25 Hz."""
+    lifter, clip = LinearLifter(2, 2).eval(), wavy_clip(11)
+    lifter.context_stride = 2
+    pose = predict_clip(lifter, clip)
+    for t in range(11):
+        lane = torch.arange(t % 2, 11, 2)
+        place = t // 2 + torch.arange(-2, 3)
+        window = clip.pose2d[lane[place.clamp(0, len(lane) - 1)]]
+        with torch.no_grad():
+            want = lifter(window[None])[0, 0]
+        torch.testing.assert_close(pose[t], want, atol=1e-5, rtol=0)
+    slow = replace(clip, frame_rate_hz=25.0)
+    with torch.no_grad():
+        index = torch.arange(-2, 13).clamp(0, 10)
+        want = lifter(clip.pose2d[index][None])[0]
+    torch.testing.assert_close(predict_clip(lifter, slow), want, atol=1e-5, rtol=0)

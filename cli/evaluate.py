@@ -1,0 +1,241 @@
+"""`adapt eval`: scores of a run's lifters, or of a lifter file, on labelled data.
+
+A pretraining is evaluated on its source's test people, a fit on its target's, before (the source
+lifter) and after; other data is named by --dataset.
+"""
+
+import csv
+import dataclasses
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adaptpose.cli.console import notice, print_json, print_table
+from adaptpose.cli.options import (
+    DataRootOption,
+    DatasetOption,
+    DeviceOption,
+    FrameRateOption,
+    JsonOption,
+    MaxClipsOption,
+    NoiseOption,
+    RigOption,
+    RunOption,
+    RunsOption,
+    SplitOption,
+    ThreadsOption,
+    choose,
+)
+from adaptpose.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from adaptpose.clips import Normalisation
+    from adaptpose.datasets.registry import DatasetSpec
+    from adaptpose.evaluate import Evaluation
+    from adaptpose.rundir import RunDirectory
+else:
+    Normalisation = DatasetSpec = Evaluation = RunDirectory = Any
+
+MetricOption = Annotated[
+    str, typer.Option("--metric", help="Names between commas, e.g. pmpjpe,mpjpe, or all.")
+]
+LifterFileOption = Annotated[
+    Path | None, typer.Option("--lifter", help="Lifter file, instead of a run's lifters.")
+]
+CsvOption = Annotated[Path | None, typer.Option("--csv", help="Write every figure to this file.")]
+ActionsOption = Annotated[bool, typer.Option("--actions", help="Show every action as well.")]
+
+VARIANT_NOTES = {
+    "raw": "raw: the lifter's output as it is",
+    "scale-aligned": "scale-aligned: one best scale per clip, which uses the truth",
+    "tta": "tta: raw, averaged over mirrored and time-reversed passes",
+}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A lifter to evaluate: what it is called, where it lies, how it sees 2D."""
+
+    label: str
+    path: Path
+    normalisation: Normalisation | None = None
+
+
+def evaluate(
+    metric: MetricOption = "all",
+    run: RunOption = None,
+    lifter: LifterFileOption = None,
+    dataset: DatasetOption = None,
+    rig: RigOption = None,
+    split: SplitOption = None,
+    noise: NoiseOption = None,
+    frame_rate: FrameRateOption = None,
+    max_clips: MaxClipsOption = None,
+    data_root: DataRootOption = None,
+    runs: RunsOption = Path("runs"),
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    actions: ActionsOption = False,
+    csv_file: CsvOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score lifters on labelled data: raw, scale-aligned and with test-time augmentation."""
+    from adaptpose.cli.specs import change_spec, spec_to_dict
+    from adaptpose.clip_scores import metric_names
+
+    names = metric_names(metric)
+    if run is not None and lifter is not None:
+        raise ConfigError("--run and --lifter: expected one of them, got both")
+    run_directory = None if lifter else find_run(run, runs)
+    changes = {"name": dataset, "rig": rig, "split": split, "noise": noise,
+               "frame_rate_hz": frame_rate, "max_clips": max_clips,
+               "data_root": data_root}  # fmt: skip
+    spec = change_spec(default_spec(run_directory, dataset), **changes)
+    found = candidates(run_directory, lifter)
+    evaluations = _evaluate_all(found, spec, names, choose(device, threads))
+    if csv_file is not None:
+        _write_csv(csv_file, found, evaluations)
+    if as_json:
+        print_json({"run": None if run_directory is None else str(run_directory.path),
+                    "dataset": spec_to_dict(spec),
+                    "evaluations": [{"lifter": c.label, "file": str(c.path), **e.to_json()}
+                                    for c, e in zip(found, evaluations, strict=True)]})  # fmt: skip
+        return
+    print_evaluations([c.label for c in found], evaluations, actions)
+
+
+def find_run(run: Path | None, runs: Path) -> RunDirectory:
+    """The run of --run, or the latest fit below --runs, or the latest pretraining."""
+    from adaptpose.rundir import latest_run, open_run
+
+    if run is not None:
+        return open_run(run)
+    try:
+        found = latest_run(runs, "fit")
+    except CheckpointError:
+        found = latest_run(runs, "pretrain")
+    notice(f"evaluating the latest run, {found.path}")
+    return found
+
+
+def default_spec(run: RunDirectory | None, dataset: str | None) -> DatasetSpec:
+    """The test set that belongs to a run; without a run, --dataset must name one."""
+    from adaptpose.cli.specs import new_spec, spec_from_dict
+
+    if run is None:
+        if dataset is None:
+            raise ConfigError("--lifter: expected --dataset with it (fix: --dataset NAME)")
+        return new_spec(dataset, split="test")
+    key = "target" if run.kind == "fit" else "source"
+    spec = spec_from_dict(run.config.get(key), f"{run.path}/run.json, {key}")
+    return dataclasses.replace(spec, split="test", max_clips=None)
+
+
+def candidates(run: RunDirectory | None, lifter: Path | None) -> list[Candidate]:
+    """The lifters to evaluate; CheckpointError if the run has none yet."""
+    if run is None:
+        assert lifter is not None
+        return [Candidate(lifter.stem, lifter)]
+    normalisation = run.config.get("normalisation")
+    labels = {"source_lifter": "source", "lifter": "adapted"}
+    if run.kind == "pretrain":
+        labels = {"lifter": "pretrained"}
+    paths = {label: run.path / f"{stem}.safetensors" for stem, label in labels.items()}
+    found = [Candidate(label, p, normalisation) for label, p in paths.items() if p.is_file()]
+    if not found:
+        fix = f"--resume {run.path}, or another --run"
+        raise CheckpointError(f"{run.path}: the run has no lifter yet (fix: {fix})")
+    return found
+
+
+def print_evaluations(
+    labels: list[str], evaluations: list[Evaluation], actions: bool = False
+) -> None:
+    """Print the figures of lifters on one dataset, one table per variant, with the protocol."""
+    from adaptpose.evaluate import ALL_FRAMES, MEAN_OF_ACTIONS
+
+    first = evaluations[0]
+    kind = "SYNTHETIC people" if first.synthetic else "recorded people"
+    notice_of_data = (
+        f"{first.dataset} ({kind}), {first.num_clips} clips, {first.num_frames:,} frames"
+    )
+    for variant in first.variants:
+        columns, rows = _variant_table(labels, evaluations, variant)
+        means = (ALL_FRAMES, MEAN_OF_ACTIONS)
+        shown = [row for row in rows if actions or row[1] in means]
+        print_table(f"{notice_of_data}: {variant}", columns, shown, VARIANT_NOTES[variant])
+    print_table("", ("protocol",), [(line,) for line in protocol(first)])
+
+
+def protocol(evaluation: "Evaluation") -> list[str]:
+    """What must be known to compare the figures of an evaluation, line by line."""
+    options = evaluation.options
+    root = "counts as a joint" if options.count_root else "is left out"
+    rates = ", ".join(f"{rate:g}" for rate in evaluation.frame_rates_hz)
+    lines = [
+        f"root-relative; skeleton {evaluation.skeleton}; the root {root}",
+        f"2D: {evaluation.normalisation}; {rates} Hz; test-time augmentation: {options.tta}",
+        f"PCK and AUC over {len(evaluation.pck_joints)} joints",
+    ]
+    if options.bootstrap_samples:
+        count = options.bootstrap_samples
+        lines.append(f"second lines: 95 % intervals, bootstrap over clips, {count} draws")
+    return lines + [text for text in (evaluation.licence, evaluation.credit) if text]
+
+
+def _variant_table(
+    labels: list[str], evaluations: list[Evaluation], variant: str
+) -> tuple[list[str], list[list[str]]]:
+    first = [row for row in evaluations[0].rows if row.variant == variant]
+    units = {row.metric: row.unit for row in first}
+    rows = []
+    for action in dict.fromkeys(row.action for row in first):
+        for label, evaluation in zip(labels, evaluations, strict=True):
+            figures = {
+                row.metric: _figure(row.value, row.low, row.high)
+                for row in evaluation.rows
+                if (row.variant, row.action) == (variant, action)
+            }
+            rows.append([label, action, *(figures.get(metric, "") for metric in units)])
+    return ["lifter", "mean over", *(f"{m} ({unit})" for m, unit in units.items())], rows
+
+
+def _figure(value: float, low: float | None, high: float | None) -> str:
+    return f"{value:.1f}" if low is None else f"{value:.1f}\n{low:.1f}-{high:.1f}"
+
+
+def _evaluate_all(
+    found: list[Candidate], spec: DatasetSpec, names: tuple[str, ...], device: Any
+) -> list[Evaluation]:
+    from adaptpose.datasets.registry import open_dataset
+    from adaptpose.evaluate import EvalOptions
+    from adaptpose.evaluate import evaluate as score
+    from adaptpose.lifters import load_lifter
+
+    lifters = [load_lifter(candidate.path) for candidate in found]
+    data = open_dataset(spec)
+    evaluations = []
+    for candidate, (lifter, meta) in zip(found, lifters, strict=True):
+        seen = candidate.normalisation or meta.get("normalisation") or data.normalisation
+        as_trained = dataclasses.replace(data, normalisation=seen)
+        evaluations.append(score(lifter.to(device), as_trained, EvalOptions(names)))
+    return evaluations
+
+
+def _write_csv(path: Path, found: list[Candidate], evaluations: list[Evaluation]) -> None:
+    from adaptpose.store import write_bytes
+
+    text = io.StringIO()
+    writer = None
+    for candidate, evaluation in zip(found, evaluations, strict=True):
+        for row in evaluation.rows:
+            values = {"lifter": candidate.label, "dataset": evaluation.dataset,
+                      "synthetic": evaluation.synthetic, **dataclasses.asdict(row)}  # fmt: skip
+            if writer is None:
+                writer = csv.DictWriter(text, list(values), lineterminator="\n")
+                writer.writeheader()
+            writer.writerow(values)
+    write_bytes(path, text.getvalue().encode())

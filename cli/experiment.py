@@ -1,0 +1,270 @@
+"""One adaptation from beginning to end: data, source lifter, adaptation, oracle, scores.
+
+What `fit`, `demo` and `ablate` have in common. A fit run's directory holds the source lifter, the
+adapted one, the oracle if asked for, and their evaluation, beside what `adaptpose.fit` leaves.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from adaptpose import distributed
+from adaptpose.cli.specs import has_split, spec_from_dict, spec_to_dict
+from adaptpose.clips import Normalisation, PoseData, TargetData
+from adaptpose.config import (
+    FitConfig,
+    LifterConfig,
+    PretrainConfig,
+    config_from_dict,
+    config_to_dict,
+)
+from adaptpose.datasets.files import fingerprint
+from adaptpose.datasets.registry import DatasetSpec, open_dataset, open_target
+from adaptpose.errors import CheckpointError, ConfigError
+from adaptpose.evaluate import EvalOptions, Evaluation, evaluate
+from adaptpose.fit import Monitor, fit
+from adaptpose.lifter import Lifter, check_lifter_skeleton, save_lifter
+from adaptpose.lifters import build_lifter, load_lifter
+from adaptpose.pretrain import pretrain
+from adaptpose.progress import ProgressHook
+from adaptpose.rundir import RunDirectory, create_run, open_run
+from adaptpose.runtime import stream
+from adaptpose.skeleton import skeleton_by_name
+from adaptpose.store import write_json
+
+LABELS = {"source-only": "source_lifter", "adapted": "lifter", "oracle": "oracle"}
+"""What a lifter is called in tables, and its file in the run directory."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an adaptation is made of; the configuration in its run directory."""
+
+    source: DatasetSpec
+    target: DatasetSpec
+    test: DatasetSpec | None
+    lifter: LifterConfig
+    pretrain: PretrainConfig
+    fit: FitConfig
+    normalisation: Normalisation | None = None
+    pretrained: str | None = None
+    """A lifter file or a run to start from; None: pretrain one on the source."""
+    oracle_epochs: int = 0
+    """Epochs of training on source and target 3D together, for the upper bound; 0: none."""
+    method: str = "adaptpose"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as plain data for JSON."""
+        return {
+            "method": self.method,
+            "source": spec_to_dict(self.source),
+            "target": spec_to_dict(self.target),
+            "test": None if self.test is None else spec_to_dict(self.test),
+            "lifter": config_to_dict(self.lifter),
+            "pretrain": config_to_dict(self.pretrain),
+            "fit": config_to_dict(self.fit),
+            "normalisation": self.normalisation,
+            "pretrained": self.pretrained,
+            "oracle_epochs": self.oracle_epochs,
+        }
+
+
+def plan_of_run(run: RunDirectory) -> Plan:
+    """The plan a fit run was begun with; CheckpointError if the run holds another's."""
+    values, where = run.config, f"{run.path}/run.json"
+    try:
+        test = values["test"]
+        return Plan(
+            source=spec_from_dict(values["source"], f"{where}, source"),
+            target=spec_from_dict(values["target"], f"{where}, target"),
+            test=None if test is None else spec_from_dict(test, f"{where}, test"),
+            lifter=config_from_dict(LifterConfig, values["lifter"], "lifter."),
+            pretrain=config_from_dict(PretrainConfig, values["pretrain"], "pretrain."),
+            fit=config_from_dict(FitConfig, values["fit"], "fit."),
+            normalisation=values["normalisation"],
+            pretrained=values["pretrained"],
+            oracle_epochs=values["oracle_epochs"],
+            method=values["method"],
+        )
+    except KeyError as error:
+        raise CheckpointError(f"{where}: no {error} in the configuration of the run") from error
+
+
+@dataclass(frozen=True)
+class Material:
+    """The data of a plan: labelled source, 2D of the target, and a labelled test set if any."""
+
+    source: PoseData
+    target: TargetData
+    test: PoseData | None
+
+    def fingerprints(self) -> dict[str, str]:
+        """Content hashes by role."""
+        parts = {"source": self.source, "target": self.target, "test": self.test}
+        return {role: fingerprint(data) for role, data in parts.items() if data is not None}
+
+
+def test_spec(target: DatasetSpec) -> DatasetSpec | None:
+    """The labelled test set that belongs to a target: its own test split, if it has one."""
+    if not has_split(target.name, "test"):
+        return None
+    return dataclasses.replace(target, split="test", max_clips=None)
+
+
+def open_material(plan: Plan) -> Material:
+    """Open all data of a plan, as the lifter is to see it."""
+    source, target = open_dataset(plan.source), open_target(plan.target)
+    test = None if plan.test is None else open_dataset(plan.test)
+    seen: Normalisation = plan.normalisation or target.normalisation
+    return Material(
+        dataclasses.replace(source, normalisation=seen),
+        dataclasses.replace(target, normalisation=seen),
+        None if test is None else dataclasses.replace(test, normalisation=seen),
+    )
+
+
+def source_lifter(
+    run: RunDirectory, plan: Plan, material: Material, device: torch.device, hook: ProgressHook
+) -> Lifter:
+    """The lifter to adapt: given, or pretrained in the run; kept as source_lifter.safetensors."""
+    path = run.path / f"{LABELS['source-only']}.safetensors"
+    if distributed.rank() == 0 and not path.is_file():
+        lifter, meta = _given_lifter(plan) if plan.pretrained else _pretrained(
+            run, plan, material, device, hook
+        )  # fmt: skip
+        save_lifter(path, lifter, meta)
+    distributed.barrier()
+    lifter, meta = load_lifter(path)
+    check_lifter_skeleton(lifter, material.source.skeleton, f"{path}")
+    wanted = material.source.normalisation
+    if meta.get("normalisation", wanted) != wanted:
+        raise ConfigError(
+            f"{plan.pretrained}: expected a lifter of 2D normalised as '{wanted}', which the "
+            f"target asks for, got '{meta['normalisation']}' (fix: pretrain one with "
+            f"--normalisation {wanted})"
+        )
+    return lifter
+
+
+def adapt(
+    run: RunDirectory, plan: Plan, material: Material, device: torch.device, hook: ProgressHook
+) -> None:
+    """Adapt the source lifter to the target, and train the oracle if the plan has one."""
+    lifter = source_lifter(run, plan, material, device, hook)
+    if not run.done:
+        fit(
+            run,
+            lifter,
+            material.source,
+            material.target,
+            plan.fit,
+            device,
+            normalisation=material.source.normalisation,
+            monitor=test_monitor(material.test),
+            progress=hook,
+        )
+    if plan.oracle_epochs and distributed.rank() == 0:
+        _train_oracle(run, plan, material, device, hook)
+
+
+def test_monitor(test: PoseData | None) -> Monitor | None:
+    """Test errors for the log, where there are labels; nothing is chosen by them."""
+    if test is None:
+        return None
+    options = EvalOptions(
+        ("mpjpe", "pmpjpe"), tta="none", scale_aligned=False, bootstrap_samples=0
+    )  # fmt: skip
+
+    def monitor(lifter: Lifter) -> dict[str, float]:
+        scores = evaluate(lifter, test, options)
+        return {name: scores.row(name).value for name in ("mpjpe", "pmpjpe")}
+
+    return monitor
+
+
+def score_run(
+    run: RunDirectory, test: PoseData, device: torch.device, metrics: tuple[str, ...]
+) -> dict[str, Evaluation]:
+    """Evaluations of the run's lifters by label; also written to the run as evaluation.json."""
+    evaluations = {}
+    for label, stem in LABELS.items():
+        path = run.path / f"{stem}.safetensors"
+        if path.is_file():
+            lifter, _ = load_lifter(path)
+            evaluations[label] = evaluate(lifter.to(device), test, EvalOptions(metrics))
+    content = {label: evaluation.to_json() for label, evaluation in evaluations.items()}
+    write_json(run.path / "evaluation.json", content)
+    return evaluations
+
+
+def test_set_pick(run: RunDirectory) -> dict[str, float] | None:
+    """The epoch with the lowest logged test MPJPE: what choosing on test labels would have given.
+
+    Shown under that name beside the result, which was chosen without labels.
+    """
+    watched = [r for r in run.records() if "monitor_mpjpe" in r]
+    if not watched:
+        return None
+    best = min(watched, key=lambda record: record["monitor_mpjpe"])
+    return {
+        "epoch": best["epoch"],
+        "mpjpe_mm": best["monitor_mpjpe"],
+        "pmpjpe_mm": best["monitor_pmpjpe"],
+    }
+
+
+def _given_lifter(plan: Plan) -> tuple[Lifter, dict[str, Any]]:
+    path = Path(str(plan.pretrained))
+    if not path.is_dir():
+        return load_lifter(path)
+    run = open_run(path)
+    stem = "source_lifter" if run.kind == "fit" else "lifter"
+    return load_lifter(run.path / f"{stem}.safetensors")
+
+
+def _pretrained(
+    run: RunDirectory, plan: Plan, material: Material, device: torch.device, hook: ProgressHook
+) -> tuple[Lifter, dict[str, Any]]:
+    skeleton = skeleton_by_name(plan.source.skeleton)
+    lifter = build_lifter(plan.lifter, skeleton, skeleton, stream(plan.pretrain.seed, "lifter"))
+    _train(run, "pretrain", lifter, [material.source], plan.pretrain, device, hook)
+    return load_lifter(run.path / "pretrain" / "lifter.safetensors")
+
+
+def _train_oracle(
+    run: RunDirectory, plan: Plan, material: Material, device: torch.device, hook: ProgressHook
+) -> None:
+    """Go on from the source lifter with the target's 3D: how good adaptation could be."""
+    path = run.path / f"{LABELS['oracle']}.safetensors"
+    if path.is_file():
+        return
+    seen = material.source.normalisation
+    labelled = dataclasses.replace(open_dataset(plan.target), normalisation=seen)
+    config = dataclasses.replace(
+        plan.pretrain, epochs=plan.oracle_epochs, seed=plan.fit.seed, trajectory=False
+    )
+    lifter, _ = load_lifter(run.path / f"{LABELS['source-only']}.safetensors")
+    _train(run, "oracle", lifter, [material.source, labelled], config, device, hook)
+    lifter, meta = load_lifter(run.path / "oracle" / "lifter.safetensors")
+    save_lifter(path, lifter, meta)
+
+
+def _train(
+    run: RunDirectory,
+    name: str,
+    lifter: Lifter,
+    sources: list[PoseData],
+    config: PretrainConfig,
+    device: torch.device,
+    hook: ProgressHook,
+) -> None:
+    path = run.path / name
+    if path.is_dir():
+        inner = open_run(path)
+    else:
+        inner = create_run(path, "pretrain", {"pretrain": config_to_dict(config)}, {})
+    seen = sources[0].normalisation
+    pretrain(inner, lifter, sources, config, device, normalisation=seen, progress=hook)

@@ -1,0 +1,276 @@
+"""`adapt fit`: adapt a lifter from a source to a target, from the target's 2D alone."""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adaptpose.cli.console import notice, print_json, print_table, progress_hook
+from adaptpose.cli.options import (
+    ConfigOption,
+    DataRootOption,
+    DeviceOption,
+    FrameRateOption,
+    JsonOption,
+    MaxClipsOption,
+    NoiseOption,
+    OutOption,
+    ResumeOption,
+    RigOption,
+    RunsOption,
+    SeedOption,
+    SetOption,
+    SourceOption,
+    TargetOption,
+    TargetRigOption,
+    ThreadsOption,
+    choose,
+    parse_count,
+)
+from adaptpose.cli.resume import check_same_data, refuse_with_resume
+from adaptpose.cli.settings import settle
+from adaptpose.config import FitConfig, LifterConfig, PretrainConfig
+from adaptpose.errors import CheckpointError, ConfigError, unknown_name_message
+
+if TYPE_CHECKING:
+    from adaptpose.cli.experiment import Material, Plan
+    from adaptpose.datasets.registry import DatasetSpec
+    from adaptpose.evaluate import Evaluation
+    from adaptpose.rundir import RunDirectory
+else:
+    Material = Plan = DatasetSpec = Evaluation = RunDirectory = Any
+
+METHODS = ("adaptpose",)
+METRICS = ("mpjpe", "pmpjpe", "nmpjpe", "pck", "auc")
+"""Scores of the table at the end."""
+
+TestOption = Annotated[
+    str | None, typer.Option("--test", help="Labelled test set; by default the target's own.")
+]
+SourceNoiseOption = Annotated[
+    str | None, typer.Option("--source-noise", help="Noise of the source's 2D.")
+]
+MethodOption = Annotated[str, typer.Option("--method", help="How to adapt: adaptpose.")]
+PretrainedOption = Annotated[
+    Path | None,
+    typer.Option("--pretrained", help="Lifter file, or run, to start from; else one is trained."),
+]
+LifterNameOption = Annotated[str | None, typer.Option("--lifter", help="tcn or mlp.")]
+ChannelsOption = Annotated[int | None, typer.Option("--channels", help="Width of hidden layers.")]
+WidthsOption = Annotated[
+    str | None, typer.Option("--widths", help="Filter widths of the tcn, e.g. 3,3,3.")
+]
+PretrainEpochsOption = Annotated[
+    int | None, typer.Option("--pretrain-epochs", help="Epochs of training on the source.")
+]
+PretrainWindowsOption = Annotated[
+    str | None, typer.Option("--pretrain-windows", help="Windows per epoch of that; 0: all.")
+]
+EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Epochs of adaptation.")]
+SamplesOption = Annotated[
+    str | None,
+    typer.Option("--samples-per-epoch", help="Generated windows per epoch, e.g. 1.5e6."),
+]
+OracleOption = Annotated[
+    int,
+    typer.Option("--oracle", min=0, help="Also train an oracle on the target's 3D, so many "
+                 "epochs; it enters nothing else."),
+]  # fmt: skip
+
+
+def fit(
+    source: SourceOption = None,
+    rig: RigOption = None,
+    target: TargetOption = None,
+    target_rig: TargetRigOption = None,
+    test: TestOption = None,
+    data_root: DataRootOption = None,
+    noise: NoiseOption = None,
+    source_noise: SourceNoiseOption = None,
+    frame_rate: FrameRateOption = None,
+    max_clips: MaxClipsOption = None,
+    method: MethodOption = "adaptpose",
+    pretrained: PretrainedOption = None,
+    lifter: LifterNameOption = None,
+    channels: ChannelsOption = None,
+    widths: WidthsOption = None,
+    pretrain_epochs: PretrainEpochsOption = None,
+    pretrain_windows: PretrainWindowsOption = None,
+    epochs: EpochsOption = None,
+    samples_per_epoch: SamplesOption = None,
+    oracle: OracleOption = 0,
+    seed: SeedOption = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+    out: OutOption = None,
+    runs: RunsOption = Path("runs"),
+    resume: ResumeOption = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Adapt a lifter to a target dataset from its 2D keypoints. Stopped runs: --resume."""
+    from adaptpose.cli.experiment import Plan
+
+    flags = {"--lifter": lifter, "--channels": channels, "--widths": widths,
+             "--pretrain-epochs": pretrain_epochs, "--pretrain-windows": pretrain_windows,
+             "--epochs": epochs, "--samples-per-epoch": samples_per_epoch,
+             "--seed": seed}  # fmt: skip
+    data = {"--source": source, "--rig": rig, "--target": target, "--target-rig": target_rig,
+            "--test": test, "--noise": noise, "--source-noise": source_noise,
+            "--frame-rate": frame_rate, "--max-clips": max_clips,
+            "--pretrained": pretrained}  # fmt: skip
+    chosen = choose(device, threads)
+    if resume is not None:
+        rest = {"--config": config, "--set": assignments, "--out": out, "--oracle": oracle or None}
+        refuse_with_resume({**flags, **data, **rest})
+        execute(None, resume, chosen, as_json, data_root)
+        return
+    if method not in METHODS:
+        raise ConfigError(f"--method: {unknown_name_message('method', method, METHODS)}")
+    sections = {"fit": FitConfig(), "lifter": LifterConfig(), "pretrain": PretrainConfig()}
+    sections = settle(sections, config, assignments, _settings(flags))
+    specs = _specs(data, data_root)
+    start = None if pretrained is None else str(pretrained.resolve())
+    plan = Plan(*specs, **sections, pretrained=start, oracle_epochs=oracle, method=method)
+    execute(plan, out, chosen, as_json, data_root, runs)
+
+
+def execute(
+    plan: Plan | None,
+    path: Path | None,
+    device: Any,
+    as_json: bool,
+    data_root: Path | None = None,
+    runs: Path = Path("runs"),
+) -> None:
+    """Run a plan in a new directory, or go on with the run at `path`; print the table."""
+    from adaptpose import distributed
+    from adaptpose.cli.experiment import adapt
+
+    device = distributed.start(device)
+    try:
+        run, plan, material = _begin(plan, path, device, data_root, runs)
+        with progress_hook(quiet=as_json or distributed.rank() != 0) as hook:
+            adapt(run, plan, material, device, hook)
+        if distributed.rank() == 0:
+            _report(run, material, device, as_json)
+    finally:
+        distributed.stop()
+
+
+def _begin(
+    plan: Plan | None, path: Path | None, device: Any, data_root: Path | None, runs: Path
+) -> tuple[RunDirectory, Plan, Material]:
+    """The run, new or old, with its plan and data; several processes share rank 0's."""
+    from adaptpose import distributed
+    from adaptpose.cli.experiment import open_material, plan_of_run
+    from adaptpose.rundir import open_run
+
+    if plan is None:
+        assert path is not None
+        run = open_run(path)
+        if run.kind != "fit":
+            raise CheckpointError(f"{path}: expected a fit run, got a {run.kind} run")
+        plan = _moved(plan_of_run(run), data_root)
+        material = open_material(plan)
+        check_same_data(run, material.fingerprints())
+        return run, plan, material
+    if distributed.rank() == 0:
+        notice(f"reading {plan.source.name} and {plan.target.name}")
+    material = open_material(plan)
+    plan = dataclasses.replace(plan, normalisation=material.source.normalisation)
+    path = _create(plan, material, path, device, runs) if distributed.rank() == 0 else None
+    found = distributed.from_every_rank(path)[0]
+    assert isinstance(found, Path)
+    return open_run(found), plan, material
+
+
+def _create(plan: Plan, material: Material, out: Path | None, device: Any, runs: Path) -> Path:
+    from adaptpose.rundir import create_run, new_run_path, provenance
+
+    name = f"{Path(plan.source.name).stem}-{Path(plan.target.name).stem}"
+    path = out or new_run_path(runs, "fit", name)
+    command = ["adapt", *sys.argv[1:]]
+    made_by = provenance(command, plan.fit.seed, material.fingerprints(), str(device))
+    create_run(path, "fit", plan.to_dict(), made_by)
+    return path
+
+
+def _moved(plan: Plan, data_root: Path | None) -> Plan:
+    """The plan with its data under another root, if one is given."""
+    if data_root is None:
+        return plan
+    place = {"data_root": data_root}
+    return dataclasses.replace(
+        plan,
+        source=dataclasses.replace(plan.source, **place),
+        target=dataclasses.replace(plan.target, **place),
+        test=None if plan.test is None else dataclasses.replace(plan.test, **place),
+    )
+
+
+def _specs(
+    data: dict[str, Any], data_root: Path | None
+) -> tuple[DatasetSpec, DatasetSpec, DatasetSpec | None]:
+    from adaptpose.cli.experiment import test_spec
+    from adaptpose.cli.specs import change_spec, new_spec
+
+    for flag in ("--source", "--target"):
+        if data[flag] is None:
+            fix = "--source synthetic-studio --target synthetic-field for a first try"
+            raise ConfigError(f"{flag}: expected the name of a dataset, got none (fix: {fix})")
+    common = {"frame_rate_hz": data["--frame-rate"], "max_clips": data["--max-clips"],
+              "data_root": data_root}  # fmt: skip
+    source = new_spec(data["--source"], rig=data["--rig"], noise=data["--source-noise"], **common)
+    target = new_spec(data["--target"], rig=data["--target-rig"], noise=data["--noise"], **common)
+    if data["--test"] is None:
+        return source, target, test_spec(target)
+    test = change_spec(target, name=data["--test"], split="test")
+    return source, target, dataclasses.replace(test, max_clips=None)
+
+
+def _settings(flags: dict[str, Any]) -> dict[str, Any]:
+    counts = {
+        flag: None if flags[flag] is None else parse_count(flags[flag], flag)
+        for flag in ("--pretrain-windows", "--samples-per-epoch")
+    }
+    return {
+        "lifter.name": flags["--lifter"],
+        "lifter.channels": flags["--channels"],
+        "lifter.widths": flags["--widths"],
+        "pretrain.epochs": flags["--pretrain-epochs"],
+        "pretrain.windows_per_epoch": counts["--pretrain-windows"],
+        "fit.epochs": flags["--epochs"],
+        "fit.samples_per_epoch": counts["--samples-per-epoch"],
+        "pretrain.seed": flags["--seed"],
+        "fit.seed": flags["--seed"],
+    }
+
+
+def _report(run: RunDirectory, material: Material, device: Any, as_json: bool) -> None:
+    """The table of source-only, adapted and oracle, and the test-set pick under that name."""
+    from adaptpose.cli.evaluate import print_evaluations
+    from adaptpose.cli.experiment import score_run, test_set_pick
+
+    if material.test is None:
+        result: dict[str, Any] = {"run": str(run.path), "evaluations": {}}
+        if as_json:
+            print_json(result)
+        else:
+            notice(f"adapted lifter: {run.path / 'lifter.safetensors'} (no labelled test set)")
+        return
+    evaluations = score_run(run, material.test, device, METRICS)
+    pick = test_set_pick(run)
+    if as_json:
+        scores = {label: e.to_json() for label, e in evaluations.items()}
+        print_json({"run": str(run.path), "evaluations": scores, "test_set_pick": pick})
+        return
+    print_evaluations(list(evaluations), list(evaluations.values()))
+    if pick is not None:
+        cells = [f"{pick['epoch']:.0f}", f"{pick['mpjpe_mm']:.1f}", f"{pick['pmpjpe_mm']:.1f}"]
+        note = "the best epoch by test labels: not a result, shown because others report it"
+        print_table("test-set pick", ("epoch", "mpjpe (mm)", "pmpjpe (mm)"), [cells], note)
+    notice(f"next: adapt report --run {run.path}")
