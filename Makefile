@@ -27,10 +27,10 @@ check: $(VENV)/.installed-dev layout
 
 # The installed layout as links, for type checkers, which do not follow package-dir.
 layout:
-	rm -rf $(LAYOUT)
-	mkdir -p $(LAYOUT)
-	ln -s $(foreach file,$(wildcard adaptpose/*.py),../../../$(file)) $(LAYOUT)
-	ln -s ../../../lifters ../../../datasets ../../../cli $(LAYOUT)
+	@rm -rf $(LAYOUT)
+	@mkdir -p $(LAYOUT)
+	@ln -s $(foreach file,$(wildcard adaptpose/*.py),../../../$(file)) $(LAYOUT)
+	@ln -s ../../../lifters ../../../datasets ../../../cli $(LAYOUT)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -58,14 +58,15 @@ class Intrinsics:
         )
 
 
-def pinhole(focal: float, centre: tuple[float, float] = (0.0, 0.0)) -> Intrinsics:
+def pinhole(focal: float | int, centre: tuple[float, float] = (0.0, 0.0)) -> Intrinsics:
     """An undistorted camera with square pixels."""
-    return Intrinsics(torch.tensor([focal, focal]), torch.tensor(centre), torch.zeros(5))
+    lengths = torch.tensor([float(focal), float(focal)])
+    return Intrinsics(lengths, torch.tensor(centre), torch.zeros(5))
 
 
 def stack_intrinsics(cameras: list[Intrinsics]) -> Intrinsics:
     """One batched record from single cameras; DataError if their distortion models differ."""
-    models = {camera.model for camera in cameras}
+    models: set[DistortionModel] = {camera.model for camera in cameras}
     if len(models) != 1:
         raise DataError(f"cameras of different distortion models cannot be stacked: {models}")
     return Intrinsics(

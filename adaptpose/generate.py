@@ -1,102 +1,44 @@
-"""Generated motion as a stream: any number of windows, bounded memory, the same for any shard size.
+"""Generated motion as a stream to disk: any number of windows, bounded memory, any shard size.
 
-Windows are drawn in blocks of fixed size. A block has its own random stream, named by seed and
-number, so what it holds depends on nothing else; kept windows are numbered through the blocks and
-cut into shards. A stopped run goes on from the last complete shard.
+Kept windows of a sampler's blocks are numbered through the blocks and cut into shards, so the size
+of a shard changes no window. Rank r of w processes takes the blocks r, r + w, ... A stopped
+generation goes on from the last complete shard of each rank, with shards of any size.
 """
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import roma
 import torch
 from torch import Tensor
 
 from adaptpose import distributed
-from adaptpose.clips import Normalisation, normalise_pose2d
-from adaptpose.config import SelectionConfig
-from adaptpose.errors import CheckpointError, ConfigError, DataError
-from adaptpose.generator import MotionGenerator
-from adaptpose.lifter import Lifter
-from adaptpose.losses import group_errors, hard_ratio
+from adaptpose.errors import AdaptError, ConfigError, DataError
+from adaptpose.generation import Job, Place, begin, clear, merge, prepare_folder, record
+from adaptpose.packing import Packing, pack, window_bytes
 from adaptpose.progress import ProgressHook, silent
-from adaptpose.recipe import Generated, Recipe, SourceWindows, apply_recipe, cut_source_windows
-from adaptpose.runtime import stream
-from adaptpose.selection import REASONS, select
+from adaptpose.sampling import Sampler, draw_block
+from adaptpose.selection import REASONS
 from adaptpose.shards import (
     Content,
     FileKind,
+    Origin,
     ShardIndex,
+    bank_probe,
     lens_table,
     read_index,
-    write_index,
     write_shard,
 )
-from adaptpose.store import read_json, write_json
-from adaptpose.windows import LabelledBank
 
-BLOCK = 4096
-"""Windows drawn at once; part of what a seed means, so not an option."""
+SHARD_SIZE = 16384
+"""Most windows of a shard where no size is asked for."""
+SHARD_BYTES = 2**26
+"""Most bytes of a shard where no size is asked for."""
+MAX_SHARD_BYTES = 2**29
+"""Most bytes of a shard: some shards are in memory at a time."""
 _PATIENCE = 200
 """Blocks without a single kept window after which generation gives up."""
-
-
-@dataclass(frozen=True)
-class Sampler:
-    """A trained generator with the source it changes: draws blocks of windows."""
-
-    generator: MotionGenerator
-    source: LabelledBank
-    strides: tuple[int, int]
-    window: int
-    selection: SelectionConfig
-    seed: int
-    critic: Lifter | None = None
-    """With a lifter, windows are also selected by how hard they are (eq. 14)."""
-    critic_errors: Tensor | None = None
-    normalisation: Normalisation = "screen"
-
-
-@dataclass(frozen=True)
-class Block:
-    """The windows of one block before selection, and which are kept."""
-
-    generated: Generated
-    recipe: Recipe
-    source: SourceWindows
-    stride: Tensor
-    keep: Tensor
-    counts: Tensor
-
-
-def draw_block(sampler: Sampler, number: int, size: int = BLOCK) -> Block:
-    """The `number`-th block of the sampler's stream."""
-    bank, generator = sampler.source, sampler.generator.eval()
-    rng = stream(sampler.seed, "generate", number, device=bank.device)
-    frame = bank.draw_centres(size, rng)
-    stride = bank.draw_strides(frame, *sampler.strides, rng)
-    index = bank.window_index(frame, sampler.window, stride, generator.rule.middle)
-    source = cut_source_windows(bank, frame, index)
-    with torch.no_grad():
-        recipe = generator.recipe(source, generator.draw_noise(size, rng))
-        generated = apply_recipe(source, recipe, generator.rule)
-        ratio = _hardness(sampler, generated, frame)
-    chosen = select(generated.pose3d_cam, generated.pose2d, ratio, sampler.selection)
-    return Block(generated, recipe, source, stride, chosen.keep, chosen.counts)
-
-
-def _hardness(sampler: Sampler, generated: Generated, frame: Tensor) -> Tensor | None:
-    if sampler.critic is None or sampler.critic_errors is None:
-        return None
-    root, middle = sampler.source.skeleton.root, sampler.generator.rule.middle
-    seen = normalise_pose2d(generated.pose2d, sampler.normalisation, root)
-    lifted = sampler.critic.eval().lift_window(seen)
-    pose = generated.pose3d_cam[:, middle]
-    error = group_errors(lifted, pose - pose[:, root : root + 1], sampler.source.skeleton)
-    return hard_ratio(error, sampler.critic_errors[frame])
 
 
 @dataclass(frozen=True)
@@ -105,212 +47,181 @@ class GenerateRequest:
 
     count: int
     folder: Path
-    shard_size: int = 16384
+    shard_size: int | None = None
+    """Windows per shard; None: as many as fit in `SHARD_BYTES`, at most `SHARD_SIZE`."""
     content: Content = "motion"
     file_kind: FileKind = "safetensors"
     half: bool = True
+    """2D and relative 3D of motion in half precision."""
 
-    def problems(self) -> list[str]:
-        """What is wrong, in the user's words; empty if nothing."""
-        found = []
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of 2D and relative 3D."""
+        half = self.half and self.content == "motion"
+        return torch.float16 if half else torch.float32
+
+    def windows_per_shard(self, sampler: Sampler) -> int:
+        """Windows of a full shard; ConfigError if such a shard is too large for memory."""
         if self.count < 1:
-            found.append(f"--n: expected a number above 0, got {self.count}")
-        if not 1 <= self.shard_size <= 262144:
-            found.append(f"--shard-size: expected 1 to 262144, got {self.shard_size}")
-        return found
+            raise ConfigError(f"--n: expected a number above 0, got {self.count}")
+        size = window_bytes(self.content, self.dtype, sampler.generator.rule, sampler.window)
+        most = max(1, MAX_SHARD_BYTES // size)
+        if self.shard_size is None:
+            return max(1, min(SHARD_SIZE, SHARD_BYTES // size))
+        if not 1 <= self.shard_size <= most:
+            raise ConfigError(f"--shard-size: expected 1 to {most}, got {self.shard_size}")
+        return self.shard_size
 
 
 def generate(
-    sampler: Sampler,
-    request: GenerateRequest,
-    source: dict[str, Any],
-    synthetic: bool,
-    progress: ProgressHook = silent,
+    sampler: Sampler, request: GenerateRequest, origin: Origin, progress: ProgressHook = silent
 ) -> ShardIndex:
     """Write `count` kept windows to the folder, going on where an earlier call stopped.
 
-    `source` is the specification of the source dataset, stored so that recipes can be expanded.
+    Collective when several processes share the run; each writes its own shards, rank 0 the index.
     ConfigError for an impossible request, CheckpointError if the folder holds other things,
-    DataError if the disk is full or nothing that is generated passes the selection.
+    DataError if the disk is full or nothing that is generated passes the selection; all complete
+    shards stay then.
     """
-    if request.problems():
-        raise ConfigError("\n".join(request.problems()))
+    job, index = _plan(sampler, request, origin)
+    with _Together() as all_ranks:
+        if job.rank == 0:
+            prepare_folder(job.folder)
+    all_ranks.agree()
+    own, place = index, Place(job.rank)
+    with _Together() as all_ranks:
+        own, place = begin(job, index)
+    all_ranks.agree()
+    with _Together() as all_ranks:
+        clear(job, own)
+        record(job, own, place)
+        _stream_shards(job, own, place, progress)
+    all_ranks.agree()
+    with _Together() as all_ranks:
+        if job.rank == 0:
+            merge(job, index)
+    all_ranks.agree()
+    return read_index(job.folder)
+
+
+class _Together:
+    """Keeps the failure of one process until all can fail: none waits for a dead one."""
+
+    def __init__(self) -> None:
+        self.failure: AdaptError | None = None
+
+    def __enter__(self) -> "_Together":
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> bool:
+        if isinstance(error, AdaptError):
+            self.failure = error
+            return True
+        return False
+
+    def agree(self) -> None:
+        """Wait for all processes; raise this one's failure, or DataError for another's."""
+        own = self.failure
+        said = distributed.from_every_rank(None if own is None else str(own))
+        if own is not None:
+            raise own
+        for rank, message in enumerate(said):
+            if message is not None:
+                raise DataError(f"process {rank} of this generation stopped: {message}")
+
+
+def _plan(sampler: Sampler, request: GenerateRequest, origin: Origin) -> tuple[Job, ShardIndex]:
+    size = request.windows_per_shard(sampler)
+    rule = sampler.generator.rule
+    lenses, of_clip = lens_table(sampler.source)
+    index = ShardIndex(
+        content=request.content,
+        file_kind=request.file_kind,
+        dtype=str(request.dtype).removeprefix("torch."),
+        skeleton=sampler.source.skeleton.name,
+        window=sampler.window,
+        middle=rule.middle,
+        seed=sampler.seed,
+        normalisation=sampler.normalisation,
+        origin=asdict(origin),
+        source_probe=bank_probe(sampler.source),
+        made_by=sampler.mark(),
+        rule={k: v for k, v in asdict(rule).items() if k != "skeleton"},
+        lenses=lenses,
+    )
+    packing = Packing(request.content, request.dtype, sampler.source, rule, of_clip)
     rank, world = distributed.rank(), distributed.world_size()
-    index = _new_index(sampler, request, source, synthetic)
-    _check_folder(request.folder, index)
-    share = request.count // world + (rank < request.count % world)
-    own, place = _resume(request, index, rank)
-    _stream_shards(sampler, request, own, place, share, progress)
-    distributed.barrier()
-    if rank == 0:
-        _merge(request.folder, own, world)
-    distributed.barrier()
-    return read_index(request.folder)
+    kind, count = request.file_kind, request.count
+    return Job(sampler, request.folder, packing, kind, size, count, rank, world), index
 
 
-def _stream_shards(
-    sampler: Sampler,
-    request: GenerateRequest,
-    own: ShardIndex,
-    place: dict[str, int],
-    share: int,
-    progress: ProgressHook,
-) -> None:
-    rank, done = distributed.rank(), own.num_windows
-    writing: Future[None] | None = None
+def _stream_shards(job: Job, own: ShardIndex, place: Place, progress: ProgressHook) -> None:
+    done, writing = own.num_windows, None
+    progress("generating", done, job.share)
     # One thread writes a shard while the next is made; never more than one waits.
     with ThreadPoolExecutor(1) as writer:
-        for tensors, place_after, counts in _shards(sampler, request, place, share - done):
-            name = f"shard-{rank}-{len(own.shards):05d}.{request.file_kind}"
-            size = next(iter(tensors.values())).shape[0]
-            if writing is not None:
-                writing.result()
+        for tensors, place_after, counts in _shards(job, place, job.share - done):
+            name = f"shard-{job.rank}-{len(own.shards):05d}.{job.file_kind}"
+            size = tensors["frame"].shape[0]
             total = {k: own.counts.get(k, 0) + counts[k] for k in REASONS}
             own = replace(own, shards=[*own.shards, [name, size]], counts=total)
-            writing = writer.submit(_write, request.folder, name, tensors, own, place_after, rank)
+            _wait(writing)
+            writing = writer.submit(_write, job, name, tensors, own, place_after)
             done += size
-            progress("generating", done, share)
-        if writing is not None:
-            writing.result()
-        if not own.shards:
-            write_json(request.folder / f"progress-{rank}.json", _progress(own, place))
+            progress("generating", done, job.share)
+        _wait(writing)
+
+
+def _wait(writing: "Future[None] | None") -> None:
+    if writing is not None:
+        writing.result()
 
 
 def _shards(
-    sampler: Sampler, request: GenerateRequest, place: dict[str, int], missing: int
-) -> Iterator[tuple[dict[str, Tensor], dict[str, int], dict[str, int]]]:
+    job: Job, place: Place, missing: int
+) -> Iterator[tuple[dict[str, Tensor], Place, dict[str, int]]]:
     """Shards of kept windows: tensors, where the stream stands after it, outcomes counted."""
-    block_number, offset = place["block"], place["offset"]
-    world, parts, filled, idle = distributed.world_size(), [], 0, 0
+    number, offset, idle = place.block, place.offset, 0
     counts: dict[str, int] = dict.fromkeys(REASONS, 0)
+    buffer: dict[str, Tensor] = {}
+    filled = 0
     while missing > 0:
-        block = draw_block(sampler, block_number)
-        rows = block.keep.nonzero()[:, 0][offset:]
+        block = draw_block(job.sampler, number)
+        rows = block.keep.nonzero()[offset:, 0]
         if offset == 0:
-            for name, number in zip(REASONS, block.counts.tolist(), strict=True):
-                counts[name] += number
-        idle = 0 if rows.shape[0] or offset else idle + 1
-        if idle >= _PATIENCE:
-            raise DataError(
-                f"generation gave up: none of {idle * BLOCK} windows passed the selection "
-                f"(outcomes: {counts}; fix: train the generator longer, or --no-screen)"
-            )
+            for reason, drawn in zip(REASONS, block.counts.tolist(), strict=True):
+                counts[reason] += drawn
+            idle = 0 if rows.shape[0] else idle + 1
+            _check_patience(idle, block.counts)
         while rows.shape[0] and missing > 0:
-            take = min(rows.shape[0], request.shard_size - filled, missing)
-            parts.append(_tensors(block, rows[:take], request, sampler))
+            size = min(job.shard_size, filled + missing)
+            take = min(rows.shape[0], size - filled)
+            _fill(buffer, pack(block, rows[:take], job.packing), filled, size)
             rows, offset = rows[take:], offset + take
             filled, missing = filled + take, missing - take
-            if filled == request.shard_size or missing == 0:
-                joined = {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
-                yield joined, {"block": block_number, "offset": offset}, counts
-                parts, filled, counts = [], 0, dict.fromkeys(REASONS, 0)
-        block_number, offset = block_number + world, 0
+            if filled == size:
+                yield buffer, Place(number, offset), counts
+                counts, buffer, filled = dict.fromkeys(counts, 0), {}, 0
+        number, offset = number + job.world, 0
 
 
-def _tensors(
-    block: Block, rows: Tensor, request: GenerateRequest, sampler: Sampler
-) -> dict[str, Tensor]:
-    kind = torch.float16 if request.half else torch.float32
-    frame = block.source.frame[rows]
-    common = {"frame": frame.int(), "stride": block.stride[rows].to(torch.int16)}
-    if request.content == "recipe":
-        stored = common | _recipe_tensors(block.recipe, rows, sampler)
-        return {name: value.cpu() for name, value in stored.items()}
-    pose = block.generated.pose3d_cam[rows]
-    root = pose[:, :, sampler.source.skeleton.root]
-    stored = common | {
-        "pose2d": block.generated.pose2d[rows].to(kind),
-        "pose3d": (pose - root[:, :, None]).to(kind),
-        "root": root,
-        "lens": sampler.source.clip_of_frame[frame].int(),
-    }
-    return {name: value.cpu() for name, value in stored.items()}
+def _fill(buffer: dict[str, Tensor], part: dict[str, Tensor], start: int, size: int) -> None:
+    """Copy a part into the buffer of a shard, which is made at its first part."""
+    for name, value in part.items():
+        if name not in buffer:
+            buffer[name] = value.new_empty(size, *value.shape[1:])
+        buffer[name][start : start + value.shape[0]] = value
 
 
-def _recipe_tensors(recipe: Recipe, rows: Tensor, sampler: Sampler) -> dict[str, Tensor]:
-    bone = recipe.bone[rows]
-    if sampler.generator.rule.bones == "bg3":
-        bone = bone[..., :3] * bone[..., 3:]
-    return {
-        "bone": bone,
-        "length": recipe.length_change[rows],
-        "rotation": roma.rotmat_to_unitquat(recipe.rotation[rows]),
-        "translation": recipe.translation[rows],
-    }
-
-
-def _new_index(
-    sampler: Sampler, request: GenerateRequest, source: dict[str, Any], synthetic: bool
-) -> ShardIndex:
-    rule = {k: v for k, v in asdict(sampler.generator.rule).items() if k != "skeleton"}
-    half = request.half and request.content == "motion"
-    return ShardIndex(
-        content=request.content,
-        file_kind=request.file_kind,
-        dtype="float16" if half else "float32",
-        skeleton=sampler.source.skeleton.name,
-        window=sampler.window,
-        middle=sampler.generator.rule.middle,
-        frame_rate_hz=float(sampler.source.clip_rate_hz[0]),
-        seed=sampler.seed,
-        synthetic=synthetic,
-        normalisation=sampler.normalisation,
-        source=source,
-        rule=rule,
-        lenses=lens_table(sampler.source.intrinsics),
-    )
-
-
-def _check_folder(folder: Path, index: ShardIndex) -> None:
-    if (folder / "index.json").is_file():
-        fix = "choose another --out"
-        raise CheckpointError(f"{folder}: already holds generated windows (fix: {fix})")
-    if folder.is_dir() and any(folder.iterdir()) and not any(folder.glob("progress-*.json")):
-        raise CheckpointError(f"{folder}: expected a new or empty folder (fix: another --out)")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be made: {error.strerror} (fix: --out)") from error
-
-
-def _resume(
-    request: GenerateRequest, index: ShardIndex, rank: int
-) -> tuple[ShardIndex, dict[str, int]]:
-    path = request.folder / f"progress-{rank}.json"
-    if not path.is_file():
-        return index, {"block": rank, "offset": 0}
-    saved = read_json(path, "the state of a stopped generation")
-    earlier = ShardIndex(**saved["index"])
-    if replace(earlier, shards=[], counts={}) != index:
-        raise CheckpointError(
-            f"{request.folder}: holds a stopped generation of other settings "
-            "(fix: give the same settings, or another --out)"
+def _check_patience(idle: int, counts: Tensor) -> None:
+    if idle >= _PATIENCE:
+        last = dict(zip(REASONS, counts.tolist(), strict=True))
+        raise DataError(
+            f"generation gave up: no window of the last {idle} blocks passed the selection (the "
+            f"last block: {last}; fix: train the generator longer, --no-hardness or --no-screen)"
         )
-    return earlier, saved["place"]
 
 
-def _write(
-    folder: Path,
-    name: str,
-    tensors: dict[str, Tensor],
-    own: ShardIndex,
-    place: dict[str, int],
-    rank: int,
-) -> None:
-    write_shard(folder / name, tensors)
-    write_json(folder / f"progress-{rank}.json", _progress(own, place))
-
-
-def _progress(own: ShardIndex, place: dict[str, int]) -> dict[str, Any]:
-    return {"index": asdict(own), "place": place}
-
-
-def _merge(folder: Path, own: ShardIndex, world: int) -> None:
-    """One index of all ranks' shards; only then is the generation complete."""
-    paths = [folder / f"progress-{rank}.json" for rank in range(world)]
-    parts = [read_json(path, "a rank's progress")["index"] for path in paths]
-    counts = {k: sum(part["counts"].get(k, 0) for part in parts) for k in REASONS}
-    shards = [shard for part in parts for shard in part["shards"]]
-    write_index(folder, replace(own, shards=shards, counts=counts))
-    for path in paths:
-        path.unlink()
+def _write(job: Job, name: str, tensors: dict[str, Tensor], own: ShardIndex, place: Place) -> None:
+    write_shard(job.folder / name, tensors)
+    record(job, own, place)

@@ -10,7 +10,8 @@ is stopped at any moment and started again ends with the same weights as one tha
 
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from adaptpose.camera import MIN_DEPTH
 from adaptpose.clips import Normalisation, PoseData
 from adaptpose.config import PretrainConfig, check_config
 from adaptpose.errors import ConfigError, DataError, expected_message
+from adaptpose.feeds import BankFeed, StreamFeed, check_context
 from adaptpose.inference import predict_clips
 from adaptpose.lifter import Lifter, check_lifter_skeleton, load_weights, save_lifter
 from adaptpose.metrics import mpjpe_mm
@@ -29,15 +31,17 @@ from adaptpose.rundir import RunDirectory
 from adaptpose.runtime import stream
 from adaptpose.store import read_tensors
 from adaptpose.supervised import draw_batch, pose_loss, training_bank, trajectory_loss
+from adaptpose.window_source import WindowSource
 from adaptpose.windows import LabelledBank
 
+Feed = BankFeed | StreamFeed
 _STAGE = "pretrain"
 
 
 def pretrain(
     run: RunDirectory,
     lifter: Lifter,
-    source: PoseData | list[PoseData],
+    source: PoseData | list[PoseData] | WindowSource,
     config: PretrainConfig,
     device: torch.device,
     *,
@@ -50,9 +54,11 @@ def pretrain(
 
     Writes one record per epoch to the run's log and at the end `lifter.safetensors` (and
     `trajectory.safetensors`). A run with a saved state goes on from it; a finished one only loads
-    its result. Several sources are trained on as one. `validation` is scored after every epoch and
-    chooses nothing. Raises ConfigError, DataError or CheckpointError before the first step if
-    configuration, data and lifters do not fit together, and ConfigError if training diverges.
+    its result. Several sources are trained on as one; ready windows (`WindowSource`) are read bank
+    by bank, one frame apart whatever the strides of the configuration. `validation` is scored after
+    every epoch and chooses nothing. Raises ConfigError, DataError or CheckpointError before the
+    first step if configuration, data and lifters do not fit together, and ConfigError if training
+    diverges.
     """
     lifters = {"lifter": lifter, **({"trajectory": trajectory} if trajectory else {})}
     sources = source if isinstance(source, list) else [source]
@@ -60,16 +66,12 @@ def pretrain(
     if run.done:
         _load_results(run, lifters)
         return
-    bank = training_bank(sources, normalisation, device)
-    if bank.num_windows < 2:
-        raise DataError(f"pretraining on '{sources[0].name}': expected at least 2 valid frames")
-    if trajectory is not None:
-        _check_depth(bank)
+    feed = _feed(source, lifter, config, normalisation, device)
     for one in lifters.values():
         one.context_stride = config.strides[0]
     state = _PretrainState.begin(run, lifters, config, device)
     while state.epoch < config.epochs:
-        record = _train_epoch(state, bank, config, progress)
+        record = _train_epoch(state, feed, config, progress)
         if validation is not None:
             record["validation_mpjpe_mm"] = _score(lifter, validation, normalisation)
         run.log(record)
@@ -143,14 +145,16 @@ class _PretrainState:
 
 
 def _train_epoch(
-    state: _PretrainState, bank: LabelledBank, config: PretrainConfig, progress: ProgressHook
+    state: _PretrainState, feed: Feed, config: PretrainConfig, progress: ProgressHook
 ) -> dict[str, Any]:
     began, rate = time.perf_counter(), state.set_schedules()
-    total = {name: torch.zeros((), device=bank.device) for name in state.lifters}
-    windows, per_epoch = 0, config.windows_per_epoch or bank.num_windows
-    for step, centre in enumerate(_epoch_centres(bank, state.epoch, config)):
+    total = {name: torch.zeros((), device=feed.device) for name in state.lifters}
+    windows, per_epoch = 0, feed.per_epoch
+    # Ready windows have their stride already.
+    drawn = replace(config, strides=(1, 1)) if isinstance(feed, StreamFeed) else config
+    for step, (bank, centre) in enumerate(feed.batches(state.epoch)):
         generator = stream(config.seed, _STAGE, state.epoch, step, device=bank.device)
-        for name, loss in _step(state, bank, centre, generator).items():
+        for name, loss in _step(state, bank, centre, drawn, generator).items():
             total[name] += loss * len(centre)
         windows += len(centre)
         progress(_STAGE, state.epoch * per_epoch + windows, config.epochs * per_epoch)
@@ -171,9 +175,13 @@ def _train_epoch(
 
 
 def _step(
-    state: _PretrainState, bank: LabelledBank, centre: Tensor, generator: torch.Generator
+    state: _PretrainState,
+    bank: LabelledBank,
+    centre: Tensor,
+    config: PretrainConfig,
+    generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    batch = draw_batch(bank, centre, state.lifters["lifter"], state.config, generator)
+    batch = draw_batch(bank, centre, state.lifters["lifter"], config, generator)
     losses = {}
     for name, lifter in state.lifters.items():
         lifter.set_generator(generator)
@@ -188,18 +196,25 @@ def _step(
     return {name: loss.detach() for name, loss in losses.items()}
 
 
-def _epoch_centres(bank: LabelledBank, epoch: int, config: PretrainConfig) -> list[Tensor]:
-    generator = stream(config.seed, _STAGE, epoch, "order", device=bank.device)
-    if config.windows_per_epoch:
-        order = bank.draw_centres(config.windows_per_epoch, generator)
-    else:
-        count = bank.num_windows
-        order = bank.centres[torch.randperm(count, generator=generator, device=bank.device)]
-    batches = list(order.split(config.batch_size))
-    # Batch norm has no statistics of a single window, so such a rest joins the batch before it.
-    if len(batches) > 1 and len(batches[-1]) == 1:
-        batches[-2:] = [torch.cat(batches[-2:])]
-    return batches
+def _feed(
+    source: PoseData | list[PoseData] | WindowSource,
+    lifter: Lifter,
+    config: PretrainConfig,
+    normalisation: Normalisation,
+    device: torch.device,
+) -> Feed:
+    if isinstance(source, WindowSource):
+        check_context(source, lifter)
+        if source.num_windows < 2:
+            raise DataError(f"pretraining on '{source.name}': expected at least 2 windows")
+        return StreamFeed(source, config, _STAGE, normalisation, device)
+    sources = source if isinstance(source, list) else [source]
+    bank = training_bank(sources, normalisation, device)
+    if bank.num_windows < 2:
+        raise DataError(f"pretraining on '{sources[0].name}': expected at least 2 valid frames")
+    if config.trajectory:
+        _check_depth(bank)
+    return BankFeed(bank, config, _STAGE)
 
 
 def _score(lifter: Lifter, data: PoseData, normalisation: Normalisation) -> float:
@@ -216,7 +231,7 @@ def _score(lifter: Lifter, data: PoseData, normalisation: Normalisation) -> floa
 
 def _check(
     lifters: dict[str, Lifter],
-    data: list[PoseData],
+    data: Sequence[PoseData | WindowSource],
     config: PretrainConfig,
     normalisation: Normalisation,
 ) -> None:

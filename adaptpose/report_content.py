@@ -21,13 +21,18 @@ Poses3D = Float[Tensor, "_ _ 3"] | Float[np.ndarray, "_ _ 3"]
 Poses2D = Float[Tensor, "_ _ 2"] | Float[np.ndarray, "_ _ 2"]
 """(frames or poses, joints, 2), as a tensor or an array."""
 
+Directions = Float[Tensor, "*_ 3"] | Float[np.ndarray, "*_ 3"]
+"""(3,), or (frames, 3) for a camera that moves, as a tensor or an array."""
+
 
 @dataclass(frozen=True)
 class ExampleMotion:
     """One test clip as lifted before and after adaptation, with the truth if it is known.
 
     Shown root-relative, whatever it is given as. `pose2d` is what the lifters saw, on
-    `skeleton2d` (by default the 3D's); None leaves it out. DataError if shapes do not fit.
+    `skeleton2d` (by default the 3D's); None leaves it out. `up_cam` is the direction against
+    gravity in camera axes; with it the poses stand upright when they are turned. DataError if
+    shapes do not fit.
     """
 
     title: str
@@ -38,19 +43,22 @@ class ExampleMotion:
     after: Poses3D
     pose2d: Poses2D | None = None
     skeleton2d: Skeleton | None = None
+    up_cam: Directions | None = None
 
     def __post_init__(self) -> None:
         _check_motion(self, {"truth": self.truth, "before": self.before, "after": self.after})
         if self.pose2d is not None:
             joints = (self.skeleton2d or self.skeleton).num_joints
             _check_shape(self.title, "pose2d", self.pose2d, (len(self.before), joints, 2))
+        _check_up(self.title, self.up_cam, len(self.before))
 
 
 @dataclass(frozen=True)
 class GalleryMotion:
     """A source window and the window the generator made of it, in camera coordinates.
 
-    Shown with the mean root in the middle, so that the root's own motion stays. DataError if
+    Shown with the mean root in the middle, so that the root's own motion stays. `source_up` and
+    `generated_up` are the directions against gravity in the axes of the two cameras. DataError if
     shapes do not fit.
     """
 
@@ -59,9 +67,13 @@ class GalleryMotion:
     frame_rate_hz: float | int
     source: Poses3D
     generated: Poses3D
+    source_up: Directions | None = None
+    generated_up: Directions | None = None
 
     def __post_init__(self) -> None:
         _check_motion(self, {"source": self.source, "generated": self.generated})
+        for up in (self.source_up, self.generated_up):
+            _check_up(self.title, up, len(self.source))
 
 
 @dataclass(frozen=True)
@@ -120,6 +132,12 @@ def _check_motion(motion: ExampleMotion | GalleryMotion, layers: dict[str, Any])
         raise DataError(expected_message(f"motion '{motion.title}'", "frames and a rate", got))
     for name, poses in given.items():
         _check_shape(motion.title, name, poses, (frames, motion.skeleton.num_joints, 3))
+
+
+def _check_up(title: str, up: Any, frames: int) -> None:
+    if up is not None and tuple(up.shape) not in ((3,), (frames, 3)):
+        got = str(tuple(up.shape))
+        raise DataError(expected_message(f"motion '{title}', up", f"(3,) or ({frames}, 3)", got))
 
 
 def _check_shape(title: str, name: str, poses: Any, expected: tuple[int, ...]) -> None:

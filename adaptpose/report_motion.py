@@ -2,9 +2,15 @@
 
 Coordinates are 16-bit whole numbers of a step (1 mm, or as much as a motion's extent needs) in
 base64, little-endian; the most negative number stands for a coordinate that is not finite.
+
+Where the direction against gravity is known, poses are stored in level axes: x right, y along
+gravity, z ahead of the camera. A layer's `camera` says how the camera stood in them, so that a
+viewer can begin with what it saw: `pitch` (rad, positive looking down) and then `roll` about the
+line of sight (rad).
 """
 
 import base64
+import math
 from typing import Any
 
 import numpy as np
@@ -18,6 +24,9 @@ MILLIMETRE = 1e-3
 SCREEN_STEP = 1e-4
 """Smallest step of 2D, normalised: a twentieth of a pixel in a 1000-pixel image."""
 
+_STEEP = 0.999
+"""Share of gravity in the line of sight above which a camera has no heading of its own."""
+
 MISSING = -32768
 _LARGEST = 32767
 
@@ -28,10 +37,11 @@ def example_data(motion: ExampleMotion, labels: tuple[str, str]) -> dict[str, An
     if motion.truth is not None:
         layers.append(("truth", "truth", motion.truth))
     root = motion.skeleton.root
-    arrays = [(role, label, as_array(poses)) for role, label, poses in layers]
-    data = _motion_data(
-        motion, [(role, label, a - a[:, root : root + 1]) for role, label, a in arrays]
-    )
+    made = []
+    for role, label, poses in layers:
+        shown = as_array(poses)
+        made.append(_layer(role, label, shown - shown[:, root : root + 1], motion.up_cam))
+    data = _motion_data(motion, len(motion.before), made)
     if motion.pose2d is not None:
         skeleton = motion.skeleton2d or motion.skeleton
         image = encode(as_array(motion.pose2d), SCREEN_STEP)
@@ -41,9 +51,31 @@ def example_data(motion: ExampleMotion, labels: tuple[str, str]) -> dict[str, An
 
 def gallery_data(motion: GalleryMotion) -> dict[str, Any]:
     """The viewer's data of a source window and what was made of it."""
-    layers = [("source", "source", motion.source), ("generated", "generated", motion.generated)]
-    arrays = [(role, label, as_array(poses)) for role, label, poses in layers]
-    return _motion_data(motion, [(r, label, a - _middle(a, motion)) for r, label, a in arrays])
+    layers = (
+        ("source", motion.source, motion.source_up),
+        ("generated", motion.generated, motion.generated_up),
+    )
+    made = []
+    for name, poses, up in layers:
+        shown = as_array(poses)
+        made.append(_layer(name, name, shown - _middle(shown, motion), up))
+    return _motion_data(motion, len(motion.source), made)
+
+
+def level_axes(up_cam: Float[np.ndarray, "frames 3"]) -> Float[np.ndarray, "frames 3 3"]:
+    """Unit vectors right, along gravity and ahead, as rows, in the axes of a camera.
+
+    Ahead is where the camera looks, made level; for a camera that looks straight down or up it is
+    where the top of its image lies, or the bottom.
+    """
+    up = up_cam / np.linalg.norm(up_cam, axis=1, keepdims=True)
+    steep = np.abs(up[:, 2]) > _STEEP
+    sight = np.zeros_like(up)
+    sight[~steep, 2] = 1
+    sight[steep, 1] = np.sign(up[steep, 2])
+    ahead = sight - (sight * up).sum(axis=1, keepdims=True) * up
+    ahead /= np.linalg.norm(ahead, axis=1, keepdims=True)
+    return np.stack([np.cross(-up, ahead), -up, ahead], axis=1)
 
 
 def encode(values: Float[np.ndarray, "..."], smallest_step: float) -> dict[str, Any]:
@@ -55,6 +87,26 @@ def encode(values: Float[np.ndarray, "..."], smallest_step: float) -> dict[str, 
     return {"step": step, "data": base64.b64encode(whole.astype("<i2").tobytes()).decode()}
 
 
+def _layer(role: str, label: str, poses: np.ndarray, up_cam: Any) -> dict[str, Any]:
+    layer: dict[str, Any] = {"role": role, "label": label}
+    if up_cam is not None:
+        axes = level_axes(np.broadcast_to(as_array(up_cam), (len(poses), 3)))
+        poses = poses @ axes.transpose(0, 2, 1)
+        layer["camera"] = _camera_in_level(axes[len(axes) // 2])
+    return {**layer, **encode(poses, MILLIMETRE)}
+
+
+def _camera_in_level(axes: np.ndarray) -> dict[str, float]:
+    """Pitch and roll of a camera from the level axes in its own."""
+    pitch = math.asin(max(-1.0, min(1.0, float(axes[1, 2]))))
+    # Roll is how far the image's right leans down, in the plane of the image.
+    down = math.cos(pitch) * axes[1] - math.sin(pitch) * axes[2]
+    return {
+        "pitch": round(pitch, 5),
+        "roll": round(math.atan2(float(down[0]), float(axes[0, 0])), 5),
+    }
+
+
 def _middle(poses: np.ndarray, motion: GalleryMotion) -> np.ndarray:
     root = poses[:, motion.skeleton.root]
     root = root[np.isfinite(root).all(axis=1)]
@@ -62,19 +114,16 @@ def _middle(poses: np.ndarray, motion: GalleryMotion) -> np.ndarray:
 
 
 def _motion_data(
-    motion: ExampleMotion | GalleryMotion, layers: list[tuple[str, str, np.ndarray]]
+    motion: ExampleMotion | GalleryMotion, frames: int, layers: list[dict[str, Any]]
 ) -> dict[str, Any]:
     return {
         "title": motion.title,
         "rate_hz": float(motion.frame_rate_hz),
-        "frames": len(layers[0][2]),
+        "frames": frames,
         "joints": motion.skeleton.num_joints,
         "root": motion.skeleton.root,
         "bones": _bones(motion.skeleton),
-        "layers": [
-            {"role": role, "label": label, **encode(poses, MILLIMETRE)}
-            for role, label, poses in layers
-        ],
+        "layers": layers,
     }
 
 

@@ -1,8 +1,10 @@
 "use strict";
-// Motions as stick figures that can be turned, scrubbed and played. Poses are in camera axes
-// (x right, y down, z forward; metres); a view turned by nothing is what the camera saw.
+// Motions as stick figures that can be turned, scrubbed and played. Poses are in axes right, down
+// and ahead (metres), level where a motion says how its camera stood in them. `share` says how much
+// of that stand is in the view: all of it at first, so that the view is what the camera saw.
 
-const VIEW = { yaw: 0, pitch: 0, zoom: 1 };
+const VIEW = { yaw: 0, pitch: 0, share: 1, zoom: 1 };
+const LEVEL = { pitch: 0, roll: 0 };
 const PANEL = { width: 210, tallest: 380, aspect: 1.2 };
 const EYE_DISTANCE = 4; // in figure radii: a mild perspective
 
@@ -183,12 +185,21 @@ class MotionViewer {
     this.draw();
   }
 
-  turn(yaw, pitch) { this.turnTo(this.view.yaw + yaw, this.view.pitch + pitch); }
+  turn(yaw, pitch) {
+    this.turnTo(this.view.yaw + yaw, this.view.pitch + pitch, this.view.share);
+  }
 
-  turnTo(yaw, pitch) {
-    this.view.yaw = yaw;
-    this.view.pitch = Math.max(-Math.PI / 2, Math.min(Math.PI / 2, pitch));
+  turnTo(yaw, pitch, share = 0) {
+    Object.assign(this.view, { yaw, pitch: Math.max(-Math.PI, Math.min(Math.PI, pitch)), share });
     this.draw();
+  }
+
+  // How far a panel is turned: by the user, and by the stand of the camera of its first layer.
+  stand(layer) {
+    const { yaw, pitch, share } = this.view;
+    const camera = layer.camera || LEVEL;
+    const whole = Math.max(-Math.PI / 2, Math.min(Math.PI / 2, pitch + share * camera.pitch));
+    return { yaw, pitch: whole, roll: share * camera.roll };
   }
 
   zoom(factor) {
@@ -316,18 +327,22 @@ class MotionViewer {
 
   // A point (m) as [screen x, screen y, depth, magnification] of a panel.
   project(box, x, y, z) {
-    const { yaw, pitch, zoom } = this.view;
+    const { yaw, pitch, roll } = box.stand;
+    const zoom = this.view.zoom;
     const across = Math.cos(yaw) * x + Math.sin(yaw) * z;
     const ahead = -Math.sin(yaw) * x + Math.cos(yaw) * z;
     const down = Math.cos(pitch) * y + Math.sin(pitch) * -ahead;
     const away = Math.cos(pitch) * ahead + Math.sin(pitch) * y;
     const size = EYE_DISTANCE / Math.max(0.4, EYE_DISTANCE + away / this.radius);
     const scale = (zoom * size * Math.min(1.25 * box.wide, box.tall) * 0.44) / this.radius;
-    return [box.x + box.wide / 2 + scale * across, box.y + box.tall * 0.52 + scale * down, away,
+    const right = Math.cos(roll) * across + Math.sin(roll) * down;
+    const below = Math.cos(roll) * down - Math.sin(roll) * across;
+    return [box.x + box.wide / 2 + scale * right, box.y + box.tall * 0.52 + scale * below, away,
       zoom * size];
   }
 
   drawFigures(context, box, layers) {
+    box.stand = this.stand(layers[0]);
     this.drawGrid(context, box);
     if (this.shadow && !this.overlaid && layers[0] !== this.truth) {
       this.drawBones(context, box, this.truth, () => this.colours.ghost, 0.8);

@@ -41,3 +41,8 @@ def stream(seed: int, *path: str | int, device: torch.device | None = None) -> t
     """A generator for the stream named by the path, on a device (default CPU)."""
     generator = torch.Generator(device=device or torch.device("cpu"))
     return generator.manual_seed(stream_seed(seed, *path))
+
+
+def has_fused_optimisers(device: torch.device) -> bool:
+    """Whether torch's optimisers can update all parameters in one pass on a device."""
+    return device.type in ("cpu", "cuda")

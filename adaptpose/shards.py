@@ -2,18 +2,21 @@
 
     index.json               what is in the shards: shapes, units, skeleton, lenses, seed, files
     shard-R-NNNNN.safetensors (or .npz)   windows made by rank R
+    progress-R.json          only while the generation is not complete
 
 Tensors of a "motion" shard, n windows of T frames and J joints:
     pose2d    (n, T, J, 2)  normalised screen coordinates
     pose3d    (n, T, J, 3)  metres, each frame relative to its root: half precision keeps 0.5 mm
     root      (n, T, 3)     metres, the root in camera axes, always single precision
-    lens      (n,)          row of the index's table of lenses
-    frame, stride (n,)      supervised frame in the source, and the window's stride
-Tensors of a "recipe" shard: `frame`, `stride`, `bone` (rotation vectors, or shifts), `length`,
-`rotation`, `translation`; see `adaptpose.recipe`.
+Tensors of a "recipe" shard, with N bones; always single precision, see `adaptpose.recipe`:
+    bone      (n, N, 3)     rotation vectors (bg3), or shifts of the unit bones (bg1, bg2)
+    length    (n, N)        change of each bone, as a share of its length
+    rotation  (n, 4)        unit quaternion, x y z w
+    translation (n, 3)      metres
+Tensors of both: frame (n,), the supervised frame in the source; stride (n,), in its frames; lens
+(n,), the row of the index's table of lenses.
 """
 
-import io
 import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -22,12 +25,15 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from adaptpose.camera import Intrinsics
+from adaptpose.clips import Normalisation
 from adaptpose.errors import CheckpointError, DataError
-from adaptpose.store import read_json, read_tensors, write_bytes, write_json
+from adaptpose.store import atomic_file, read_json, read_tensors, write_bytes, write_json
+from adaptpose.windows import LabelledBank
 
 FORMAT = 1
 """Version of the folder's layout."""
@@ -38,31 +44,48 @@ UNITS = {
     "translation": "metres, camera axes",
     "bone": "radians (bg3) or unit bones (bg1, bg2)",
     "length": "share of the bone's length",
+    "stride": "frames of the source",
 }
 Content = Literal["motion", "recipe"]
 FileKind = Literal["safetensors", "npz"]
 
 
-@dataclass
+@dataclass(frozen=True)
+class Origin:
+    """The dataset that windows were generated from: how to open it, and whose it is."""
+
+    spec: dict[str, Any]
+    """Plain data that describes the dataset, needed to expand recipes."""
+    name: str
+    synthetic: bool
+    licence: str = ""
+    credit: str = ""
+
+
+@dataclass(frozen=True)
 class ShardIndex:
     """What a folder of shards holds; `shards` are (file name, windows) in order."""
 
     content: Content
     file_kind: FileKind
     dtype: str
+    """Of pose2d and pose3d: "float16" or "float32"."""
     skeleton: str
     window: int
     middle: int
-    frame_rate_hz: float
+    """Index of the supervised frame in a window."""
     seed: int
-    synthetic: bool
-    normalisation: str
-    source: dict[str, Any]
-    """The source dataset's specification, needed to expand recipes."""
+    normalisation: Normalisation
+    origin: dict[str, Any]
+    """An `Origin` as plain data."""
+    source_probe: dict[str, Any]
+    """By which the source is recognised when recipes are expanded: see `bank_probe`."""
+    made_by: str
+    """Mark of the generator's weights and of the selection."""
     rule: dict[str, Any]
     """How recipes are applied."""
     lenses: dict[str, Any]
-    """Normalised intrinsics, one row per source clip, and their distortion model."""
+    """Normalised intrinsics, their distortion model and the source's frame rate, row by row."""
     shards: list[list[Any]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     """Windows drawn, by outcome of the selection."""
@@ -83,54 +106,88 @@ class ShardIndex:
             self.lenses["model"],
         )
 
+    def rates_hz(self) -> Float[Tensor, "lenses"]:
+        """Frame rate of the source for each lens; a window's is this divided by its stride."""
+        return torch.tensor(self.lenses["frame_rate_hz"])
 
-def lens_table(intrinsics: Intrinsics) -> dict[str, Any]:
-    """A table of lenses as plain data for the index."""
-    return {
-        "focal": intrinsics.focal.tolist(),
-        "centre": intrinsics.centre.tolist(),
-        "distortion": intrinsics.distortion.tolist(),
-        "model": intrinsics.model,
+
+def lens_table(bank: LabelledBank) -> tuple[dict[str, Any], Int[Tensor, "clips"]]:
+    """The different lenses (with frame rates) of a bank as plain data, and each clip's row."""
+    lens = bank.intrinsics
+    numbers = torch.cat(
+        [lens.focal, lens.centre, lens.distortion, bank.clip_rate_hz[:, None]], dim=1
+    )
+    rows, of_clip = torch.unique(numbers, dim=0, return_inverse=True)
+    focal, centre, distortion, rate = rows.cpu().split([2, 2, 5, 1], dim=1)
+    table = {
+        "focal": focal.tolist(),
+        "centre": centre.tolist(),
+        "distortion": distortion.tolist(),
+        "frame_rate_hz": rate[:, 0].tolist(),
+        "model": lens.model,
     }
+    return table, of_clip
 
 
-def write_index(folder: Path, index: ShardIndex, name: str = "index.json") -> None:
+def bank_probe(bank: LabelledBank) -> dict[str, Any]:
+    """Number of frames, and the mean joint (m) of 32 evenly spaced ones, as plain data."""
+    frames = bank.pose3d_cam.shape[0]
+    rows = torch.linspace(0, frames - 1, min(32, frames)).long().to(bank.device)
+    return {"frames": frames, "means": bank.pose3d_cam[rows].mean(dim=1).cpu().tolist()}
+
+
+def same_source(probe: dict[str, Any], bank: LabelledBank) -> bool:
+    """Whether a bank is the one of a probe, to 0.1 mm: machines round a little differently."""
+    own = bank_probe(bank)
+    if probe["frames"] != own["frames"]:
+        return False
+    return torch.allclose(
+        torch.tensor(probe["means"]), torch.tensor(own["means"]), atol=1e-4, rtol=0
+    )
+
+
+def write_index(folder: Path, index: ShardIndex) -> None:
     """Write the index atomically."""
-    write_json(folder / name, asdict(index))
+    write_json(folder / "index.json", asdict(index))
 
 
-def read_index(folder: Path, name: str = "index.json") -> ShardIndex:
+def read_index(folder: Path) -> ShardIndex:
     """The index of a folder of shards; CheckpointError if it is not one, or unfinished."""
-    path = folder / name
+    path = folder / "index.json"
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder}: no such folder of generated windows")
     if not path.is_file() and any(folder.glob("progress-*.json")):
         fix = "run the same `adapt generate` again to go on"
         raise CheckpointError(f"{folder}: generation has not come to its end (fix: {fix})")
-    values = read_json(path, "the index of generated windows")
-    known = set(ShardIndex.__dataclass_fields__)
-    if not isinstance(values, dict) or not known >= set(values) or "shards" not in values:
+    return index_from_dict(read_json(path, "the index of generated windows"), path)
+
+
+def index_from_dict(values: Any, path: Path) -> ShardIndex:
+    """The index of plain data; CheckpointError naming the file if it is foreign or newer."""
+    if not isinstance(values, dict) or not isinstance(values.get("format"), int):
         raise CheckpointError(f"{path}: not an index of generated windows")
     if values["format"] > FORMAT:
         raise CheckpointError(
             f"{path}: format {values['format']}, this version reads up to {FORMAT} "
             "(fix: install a newer adaptpose)"
         )
-    return ShardIndex(**values)
+    try:
+        return ShardIndex(**values)
+    except TypeError as error:
+        raise CheckpointError(f"{path}: not an index of generated windows") from error
 
 
-def write_shard(path: Path, tensors: dict[str, Tensor]) -> int:
-    """Write one shard atomically, as its suffix says; the number of bytes written."""
+def write_shard(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write one shard atomically, in the form its suffix says."""
     stored = {name: value.contiguous() for name, value in tensors.items()}
-    if path.suffix == ".npz":
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w") as archive:
-            for name, value in stored.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                    np.lib.format.write_array(file, value.numpy(), allow_pickle=False)
-        content = buffer.getvalue()
-    else:
-        content = safetensors_bytes(stored)
-    write_bytes(path, content)
-    return len(content)
+    if path.suffix != ".npz":
+        write_bytes(path, safetensors_bytes(stored))
+        return
+    with atomic_file(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, value in stored.items():
+            # A bare ZipInfo has no time of day: the same windows are the same bytes.
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, value.numpy(), allow_pickle=False)
 
 
 def read_shard(path: Path) -> dict[str, Tensor]:
@@ -144,11 +201,23 @@ def read_shard(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: missing, damaged or foreign shard ({error})") from error
 
 
-def iterate_shards(folder: Path, index: ShardIndex) -> Iterator[dict[str, Tensor]]:
-    """The tensors of each shard in order; DataError if a shard holds other than the index says."""
-    for name, count in index.shards:
-        tensors = read_shard(folder / str(name))
+def iterate_shards(
+    folder: Path, index: ShardIndex, first: int = 0, count: int | None = None
+) -> Iterator[dict[str, Tensor]]:
+    """Tensors of `count` windows from number `first` on (all by default), shard by shard.
+
+    DataError if a shard holds other than the index says.
+    """
+    last = index.num_windows if count is None else min(first + count, index.num_windows)
+    start = 0
+    for name, size in index.shards:
+        low, high = max(first - start, 0), min(last - start, int(size))
+        start += int(size)
+        if low >= high:
+            continue
+        path = folder / Path(str(name)).name
+        tensors = read_shard(path)
         found = {value.shape[0] for value in tensors.values()}
-        if found != {int(count)}:
-            raise DataError(f"{folder / str(name)}: expected {count} windows, got {sorted(found)}")
-        yield tensors
+        if found != {int(size)}:
+            raise DataError(f"{path}: expected {size} windows, got {sorted(found)}")
+        yield {key: value[low:high] for key, value in tensors.items()}

@@ -13,7 +13,7 @@ from adaptpose.discriminator import DomainDiscriminator, PoseDiscriminator, judg
 from adaptpose.generator import MotionGenerator
 from adaptpose.lifter import Lifter
 from adaptpose.pool import SamplePool
-from adaptpose.runtime import stream
+from adaptpose.runtime import has_fused_optimisers, stream
 from adaptpose.windows import FrameBank, LabelledBank
 
 
@@ -118,7 +118,7 @@ def create_state(lifter: Lifter, data: FitData, config: FitConfig) -> FitState:
         "domain": config.learning_rate_discriminator,
         "pose": config.learning_rate_discriminator,
     }
-    fused = device.type in ("cpu", "cuda")
+    fused = has_fused_optimisers(device)
     optimisers: dict[str, torch.optim.Optimizer] = {
         name: torch.optim.Adam(list(net.parameters()), lr=rates[name], fused=fused)
         for name, net in networks.items()

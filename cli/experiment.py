@@ -74,7 +74,11 @@ class Plan:
 
 def plan_of_run(run: RunDirectory) -> Plan:
     """The plan a fit run was begun with; CheckpointError if the run holds another's."""
-    values, where = run.config, f"{run.path}/run.json"
+    return plan_from_dict(run.config, f"{run.path}/run.json")
+
+
+def plan_from_dict(values: dict[str, Any], where: str) -> Plan:
+    """The plan of plain data; CheckpointError naming `where` if a part is missing or wrong."""
     try:
         test = values["test"]
         return Plan(

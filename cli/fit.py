@@ -27,20 +27,17 @@ from adaptpose.cli.options import (
     TargetRigOption,
     ThreadsOption,
     choose,
-    parse_count,
 )
+from adaptpose.cli.plans import moved_plan, new_plan
 from adaptpose.cli.resume import check_same_data, refuse_with_resume
-from adaptpose.cli.settings import settle
-from adaptpose.config import FitConfig, LifterConfig, PretrainConfig
 from adaptpose.errors import CheckpointError, ConfigError, unknown_name_message
 
 if TYPE_CHECKING:
     from adaptpose.cli.experiment import Material, Plan
-    from adaptpose.datasets.registry import DatasetSpec
     from adaptpose.evaluate import Evaluation
     from adaptpose.rundir import RunDirectory
 else:
-    Material = Plan = DatasetSpec = Evaluation = RunDirectory = Any
+    Material = Plan = Evaluation = RunDirectory = Any
 
 METHODS = ("adaptpose",)
 METRICS = ("mpjpe", "pmpjpe", "nmpjpe", "pck", "auc")
@@ -112,8 +109,6 @@ def fit(
     as_json: JsonOption = False,
 ) -> None:
     """Adapt a lifter to a target dataset from its 2D keypoints. Stopped runs: --resume."""
-    from adaptpose.cli.experiment import Plan
-
     flags = {"--lifter": lifter, "--channels": channels, "--widths": widths,
              "--pretrain-epochs": pretrain_epochs, "--pretrain-windows": pretrain_windows,
              "--epochs": epochs, "--samples-per-epoch": samples_per_epoch,
@@ -130,11 +125,8 @@ def fit(
         return
     if method not in METHODS:
         raise ConfigError(f"--method: {unknown_name_message('method', method, METHODS)}")
-    sections = {"fit": FitConfig(), "lifter": LifterConfig(), "pretrain": PretrainConfig()}
-    sections = settle(sections, config, assignments, _settings(flags))
-    specs = _specs(data, data_root)
-    start = None if pretrained is None else str(pretrained.resolve())
-    plan = Plan(*specs, **sections, pretrained=start, oracle_epochs=oracle, method=method)
+    plan = new_plan(flags, data, data_root, config, assignments)
+    plan = dataclasses.replace(plan, oracle_epochs=oracle, method=method)
     execute(plan, out, chosen, as_json, data_root, runs)
 
 
@@ -174,7 +166,7 @@ def _begin(
         run = open_run(path)
         if run.kind != "fit":
             raise CheckpointError(f"{path}: expected a fit run, got a {run.kind} run")
-        plan = _moved(plan_of_run(run), data_root)
+        plan = moved_plan(plan_of_run(run), data_root)
         material = open_material(plan)
         check_same_data(run, material.fingerprints())
         return run, plan, material
@@ -197,57 +189,6 @@ def _create(plan: Plan, material: Material, out: Path | None, device: Any, runs:
     made_by = provenance(command, plan.fit.seed, material.fingerprints(), str(device))
     create_run(path, "fit", plan.to_dict(), made_by)
     return path
-
-
-def _moved(plan: Plan, data_root: Path | None) -> Plan:
-    """The plan with its data under another root, if one is given."""
-    if data_root is None:
-        return plan
-    place = {"data_root": data_root}
-    return dataclasses.replace(
-        plan,
-        source=dataclasses.replace(plan.source, **place),
-        target=dataclasses.replace(plan.target, **place),
-        test=None if plan.test is None else dataclasses.replace(plan.test, **place),
-    )
-
-
-def _specs(
-    data: dict[str, Any], data_root: Path | None
-) -> tuple[DatasetSpec, DatasetSpec, DatasetSpec | None]:
-    from adaptpose.cli.experiment import test_spec
-    from adaptpose.cli.specs import change_spec, new_spec
-
-    for flag in ("--source", "--target"):
-        if data[flag] is None:
-            fix = "--source synthetic-studio --target synthetic-field for a first try"
-            raise ConfigError(f"{flag}: expected the name of a dataset, got none (fix: {fix})")
-    common = {"frame_rate_hz": data["--frame-rate"], "max_clips": data["--max-clips"],
-              "data_root": data_root}  # fmt: skip
-    source = new_spec(data["--source"], rig=data["--rig"], noise=data["--source-noise"], **common)
-    target = new_spec(data["--target"], rig=data["--target-rig"], noise=data["--noise"], **common)
-    if data["--test"] is None:
-        return source, target, test_spec(target)
-    test = change_spec(target, name=data["--test"], split="test")
-    return source, target, dataclasses.replace(test, max_clips=None)
-
-
-def _settings(flags: dict[str, Any]) -> dict[str, Any]:
-    counts = {
-        flag: None if flags[flag] is None else parse_count(flags[flag], flag)
-        for flag in ("--pretrain-windows", "--samples-per-epoch")
-    }
-    return {
-        "lifter.name": flags["--lifter"],
-        "lifter.channels": flags["--channels"],
-        "lifter.widths": flags["--widths"],
-        "pretrain.epochs": flags["--pretrain-epochs"],
-        "pretrain.windows_per_epoch": counts["--pretrain-windows"],
-        "fit.epochs": flags["--epochs"],
-        "fit.samples_per_epoch": counts["--samples-per-epoch"],
-        "pretrain.seed": flags["--seed"],
-        "fit.seed": flags["--seed"],
-    }
 
 
 def _report(run: RunDirectory, material: Material, device: Any, as_json: bool) -> None:

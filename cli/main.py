@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from adaptpose.cli import datasets, evaluate, fit, noise, pretrain
+from adaptpose.cli import ablate, datasets, evaluate, fit, generate, noise, pretrain, report
 from adaptpose.cli.failures import guarded
 from adaptpose.version import __version__
 
@@ -18,6 +18,9 @@ COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("pretrain", pretrain.pretrain),
     ("fit", fit.fit),
     ("eval", evaluate.evaluate),
+    ("report", report.report),
+    ("ablate", ablate.ablate),
+    ("generate", generate.generate),
     ("noise-fit", noise.noise_fit),
 )
 """Name and function of every command; the function's docstring is its help."""

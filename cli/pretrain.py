@@ -38,10 +38,13 @@ if TYPE_CHECKING:
     from torch import device as Device
 
     from adaptpose.clips import Normalisation, PoseData
+    from adaptpose.datasets.generated import GeneratedSource
     from adaptpose.datasets.registry import DatasetSpec
     from adaptpose.rundir import RunDirectory
+
+    Source = PoseData | GeneratedSource
 else:
-    Device = Normalisation = PoseData = DatasetSpec = RunDirectory = Any
+    Source = Device = Normalisation = PoseData = DatasetSpec = RunDirectory = Any
 
 NORMALISATIONS = ("screen", "root_frobenius")
 
@@ -139,7 +142,7 @@ class Work:
 
     run: RunDirectory
     plan: Plan
-    data: PoseData
+    data: Source
     validation: PoseData | None
     device: Device
 
@@ -217,26 +220,31 @@ def _resumed(path: Path, data_root: Path | None, device: Device) -> Work:
     return Work(run, plan, data, validation, device)
 
 
-def _open(spec: DatasetSpec) -> tuple[PoseData, PoseData | None]:
+def _open(spec: DatasetSpec) -> tuple[Source, PoseData | None]:
     """The data of a spec, and the validation part of its dataset if "train" is trained on."""
     from adaptpose.cli.specs import has_split
-    from adaptpose.datasets.registry import open_dataset
+    from adaptpose.datasets.generated import is_generated
+    from adaptpose.datasets.registry import open_dataset, open_windows
 
     notice(f"reading {spec.name}")
+    if is_generated(spec.name):
+        return open_windows(spec), None
     data = open_dataset(spec)
     if spec.split != "train" or not has_split(spec.name, "validation"):
         return data, None
     return data, open_dataset(dataclasses.replace(spec, split="validation"))
 
 
-def _fingerprints(data: PoseData, validation: PoseData | None) -> dict[str, str]:
+def _fingerprints(data: Source, validation: PoseData | None) -> dict[str, str]:
+    from adaptpose.clips import PoseData
     from adaptpose.datasets.files import fingerprint
 
-    marks = {"source": fingerprint(data)}
+    # Generated windows are too many to be read for this: their index names them.
+    marks = {"source": fingerprint(data) if isinstance(data, PoseData) else data.fingerprint}
     return marks if validation is None else {**marks, "validation": fingerprint(validation)}
 
 
-def _new_lifters(plan: Plan, data: PoseData) -> tuple[Any, Any]:
+def _new_lifters(plan: Plan, data: Source) -> tuple[Any, Any]:
     """The lifter, and the trajectory lifter if the plan has one, with their first weights."""
     from adaptpose.lifters import build_lifter, build_trajectory_lifter
     from adaptpose.runtime import stream

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from adaptpose.datasets.corpora import CORPORA
+from adaptpose.datasets.generated import is_generated
 from adaptpose.datasets.registry import DatasetSpec, dataset_names
 from adaptpose.datasets.synthetic import SPLITS
 from adaptpose.errors import CheckpointError, unknown_name_message
@@ -41,7 +42,7 @@ def spec_to_dict(spec: DatasetSpec) -> dict[str, Any]:
     del values["cache_dir"]
     if spec.data_root is not None:
         values["data_root"] = str(spec.data_root.resolve())
-    if Path(spec.name).suffix == ".npz":
+    if Path(spec.name).suffix == ".npz" or is_generated(spec.name):
         values["name"] = str(Path(spec.name).resolve())
     return values
 

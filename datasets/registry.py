@@ -1,7 +1,8 @@
 """Datasets by name: synthetic people, open corpora of motion capture, and files of one's own.
 
 A name is "synthetic-studio" or "synthetic-field", a corpus of `adaptpose.datasets.corpora`, or
-the path of a `.npz` file (`adaptpose.datasets.files`). Motions, unlike files, are filmed by a rig.
+the path of a `.npz` file (`adaptpose.datasets.files`) or of a folder of generated windows
+(`adaptpose.datasets.generated`). Motions, unlike files and windows, are filmed by a rig.
 The folder of the corpora is the `data_root` of the spec or else the environment's ADAPT_DATA.
 Synthetic datasets read nothing from disk, so that they are the same everywhere.
 """
@@ -17,9 +18,15 @@ import torch
 
 from adaptpose.clips import Clip2D, Clip3D, PoseData, TargetData
 from adaptpose.datasets.files import read_dataset
+from adaptpose.datasets.generated import (
+    GeneratedSource,
+    is_generated,
+    open_generated,
+    read_generated,
+)
 from adaptpose.datasets.noise import add_detector_noise, load_noise
 from adaptpose.datasets.rigs import RIGS, Rig, film, rig_by_name
-from adaptpose.errors import ConfigError, DataError, unknown_name_message
+from adaptpose.errors import ConfigError, DataError, expected_message, unknown_name_message
 from adaptpose.runtime import stream
 from adaptpose.skeleton import H36M_17, Skeleton, skeleton_by_name
 
@@ -71,7 +78,10 @@ def open_dataset(spec: DatasetSpec) -> PoseData:
     DataError for data that is missing (the message says where to get it) or wrong.
     """
     skeleton = _checked_skeleton(spec)
-    if _is_file(spec.name):
+    if is_generated(spec.name):
+        # Windows are drawn independently: the first ones are as good as any.
+        data = read_generated(Path(spec.name), spec.max_clips, spec.data_root, spec.cache_dir)
+    elif _is_file(spec.name):
         data = read_dataset(Path(spec.name), need_3d=True)
     else:
         data = _filmed(spec)
@@ -81,13 +91,29 @@ def open_dataset(spec: DatasetSpec) -> PoseData:
     return data.with_skeleton(skeleton)
 
 
+def open_windows(spec: DatasetSpec) -> GeneratedSource:
+    """The windows of a generated folder, to be read bank by bank; `max_clips` counts windows.
+
+    ConfigError for what such windows cannot have: a rig, noise or another skeleton.
+    """
+    skeleton = _checked_skeleton(spec)
+    if spec.noise != "none":
+        fix = "generate from a source with noise"
+        raise ConfigError(f"noise '{spec.noise}': is not added to generated windows (fix: {fix})")
+    source = open_generated(Path(spec.name), spec.max_clips, spec.data_root, spec.cache_dir)
+    if source.skeleton != skeleton:
+        got = f"windows of '{source.skeleton.name}'"
+        raise ConfigError(expected_message(spec.name, f"skeleton '{skeleton.name}'", got))
+    return source
+
+
 def open_target(spec: DatasetSpec) -> TargetData:
     """The 2D of a dataset: all that an adaptation may see of it. Errors as `open_dataset`.
 
     A file needs no 3D then; noise on a file's 2D is refused, as that is what a detector gave.
     """
     skeleton = _checked_skeleton(spec)
-    if not _is_file(spec.name):
+    if is_generated(spec.name) or not _is_file(spec.name):
         return open_dataset(spec).as_target()
     if spec.noise != "none":
         raise ConfigError(f"noise '{spec.noise}' is for labelled data, not for 2D from {spec.name}")
@@ -213,10 +239,8 @@ def _checked_skeleton(spec: DatasetSpec) -> Skeleton:
         raise ConfigError(f"frame_rate_hz: expected a number above 0, got {spec.frame_rate_hz}")
     if spec.rig is not None:
         rig_by_name(spec.rig)
-        if _is_file(spec.name):
-            raise ConfigError(
-                f"rig '{spec.rig}': {spec.name} is a file, already filmed (fix: no rig)"
-            )
+        if _is_file(spec.name) or is_generated(spec.name):
+            raise ConfigError(f"rig '{spec.rig}': {spec.name} is already filmed (fix: no rig)")
     return skeleton_by_name(spec.skeleton)
 
 

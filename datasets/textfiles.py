@@ -1,7 +1,7 @@
 """Text of motion capture files: plain or gzipped, with one message when a file is damaged.
 
-Motion capture is distributed as large text files. The helpers here read such a file once, turn its
-table of numbers into one array at the speed of a compiled parser, and name the file in every error.
+Motion capture is distributed as large text files. The functions here read such a file once, turn
+its table of numbers into one array at the speed of a compiled parser, and name the file in errors.
 """
 
 import gzip

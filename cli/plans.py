@@ -1,0 +1,90 @@
+"""From options to the plan of an adaptation: what `fit` and `ablate` have in common.
+
+Values come by flag, e.g. {"--epochs": 3}; None means not given.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adaptpose.cli.options import parse_count
+from adaptpose.cli.settings import settle
+from adaptpose.config import FitConfig, LifterConfig, PretrainConfig
+from adaptpose.errors import ConfigError
+
+if TYPE_CHECKING:
+    from adaptpose.cli.experiment import Plan
+    from adaptpose.datasets.registry import DatasetSpec
+else:
+    Plan = DatasetSpec = Any
+
+
+def new_plan(
+    flags: dict[str, Any],
+    data: dict[str, Any],
+    data_root: Path | None,
+    config: Path | None,
+    assignments: list[str] | None,
+) -> Plan:
+    """The plan of new options: settings by `flags`, datasets and a given lifter by `data`.
+
+    ConfigError for what is missing, unknown or impossible.
+    """
+    from adaptpose.cli.experiment import Plan
+
+    sections = {"fit": FitConfig(), "lifter": LifterConfig(), "pretrain": PretrainConfig()}
+    sections = settle(sections, config, assignments, _settings(flags))
+    given = data["--pretrained"]
+    start = None if given is None else str(given.resolve())
+    return Plan(*_specs(data, data_root), **sections, pretrained=start)
+
+
+def moved_plan(plan: Plan, data_root: Path | None) -> Plan:
+    """The plan with its data under another root, if one is given."""
+    if data_root is None:
+        return plan
+    place = {"data_root": data_root}
+    return dataclasses.replace(
+        plan,
+        source=dataclasses.replace(plan.source, **place),
+        target=dataclasses.replace(plan.target, **place),
+        test=None if plan.test is None else dataclasses.replace(plan.test, **place),
+    )
+
+
+def _specs(
+    data: dict[str, Any], data_root: Path | None
+) -> tuple[DatasetSpec, DatasetSpec, DatasetSpec | None]:
+    from adaptpose.cli.experiment import test_spec
+    from adaptpose.cli.specs import change_spec, new_spec
+
+    for flag in ("--source", "--target"):
+        if data[flag] is None:
+            fix = "--source synthetic-studio --target synthetic-field for a first try"
+            raise ConfigError(f"{flag}: expected the name of a dataset, got none (fix: {fix})")
+    common = {"frame_rate_hz": data["--frame-rate"], "max_clips": data["--max-clips"],
+              "data_root": data_root}  # fmt: skip
+    source = new_spec(data["--source"], rig=data["--rig"], noise=data["--source-noise"], **common)
+    target = new_spec(data["--target"], rig=data["--target-rig"], noise=data["--noise"], **common)
+    if data["--test"] is None:
+        return source, target, test_spec(target)
+    test = change_spec(target, name=data["--test"], split="test")
+    return source, target, dataclasses.replace(test, max_clips=None)
+
+
+def _settings(flags: dict[str, Any]) -> dict[str, Any]:
+    counts = {
+        flag: None if flags[flag] is None else parse_count(flags[flag], flag)
+        for flag in ("--pretrain-windows", "--samples-per-epoch")
+    }
+    return {
+        "lifter.name": flags["--lifter"],
+        "lifter.channels": flags["--channels"],
+        "lifter.widths": flags["--widths"],
+        "pretrain.epochs": flags["--pretrain-epochs"],
+        "pretrain.windows_per_epoch": counts["--pretrain-windows"],
+        "fit.epochs": flags["--epochs"],
+        "fit.samples_per_epoch": counts["--samples-per-epoch"],
+        "pretrain.seed": flags["--seed"],
+        "fit.seed": flags["--seed"],
+    }
