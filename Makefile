@@ -8,7 +8,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 INPUTS := pyproject.toml constraints.txt
-PYTEST_FLAGS ?=
+# One test process per core, each with one thread of torch.
+PYTEST_FLAGS ?= -n auto --dist worksteal
 
 LAYOUT := .cache/layout/adaptpose
 
@@ -18,7 +19,7 @@ demo: $(VENV)/.installed
 	$(BIN)/adapt demo
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_FLAGS)
 
 check: $(VENV)/.installed-dev layout
 	$(BIN)/ruff format --check .

@@ -37,6 +37,9 @@ _UNITS = {
     "hz": "Hz", "px": "px", "mb": "MB",
 }  # fmt: skip
 
+_MILLIMETRES = ("monitor_mpjpe", "monitor_pmpjpe")
+"""Names whose unit is a convention."""
+
 
 @dataclass(frozen=True)
 class CurveGroup:
@@ -132,6 +135,8 @@ def _group_of(name: str) -> tuple[int, str, str]:
 
 
 def _unit_of(name: str) -> str:
+    if name in _MILLIMETRES:
+        return "mm"
     *rest, last = name.split("_")
     unit = _UNITS.get(last, "")
     return f"1/{unit}" if unit and rest and rest[-1] == "per" else unit

@@ -10,11 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from adaptpose.bones import bones_to_pose, index_on, kcs_vector, part_kcs_vectors, pose_to_bones
+from adaptpose.bones import bones_to_pose, index_on, pose_to_bones
 from adaptpose.config import DiscriminatorConfig
+from adaptpose.kcs_entries import entry_pairs, kcs_entries, part_entries
 from adaptpose.networks import SkipBranch, Standardise, initialise
 from adaptpose.rotations import axis_angle_to_rotmat
 from adaptpose.skeleton import Skeleton
+from adaptpose.taps import tap
 
 FEATURES = 100
 """Features of each branch before the scores [PA, APc]."""
@@ -53,12 +55,12 @@ class DomainDiscriminator(nn.Module):
         self.skeleton, self.frames = skeleton, frames
         points = len(frames.keypoints) * skeleton.num_joints * 2
         self.point_statistics = Standardise(points)
-        self.point_branch = SkipBranch(points, config.hidden_2d, FEATURES)
+        self.point_branch = SkipBranch([points], config.hidden_2d, FEATURES)
         self.kcs_branch = None
         if config.kcs_2d:
-            entries = len(frames.kcs) * skeleton.num_bones * (skeleton.num_bones + 1) // 2
+            entries = len(frames.kcs) * len(entry_pairs(skeleton))
             self.kcs_statistics = Standardise(entries)
-            self.kcs_branch = SkipBranch(entries, config.hidden_kcs, FEATURES)
+            self.kcs_branch = SkipBranch([entries], config.hidden_kcs, FEATURES)
         branches = 2 if config.kcs_2d else 1
         self.hidden = nn.Linear(branches * FEATURES, FEATURES)
         self.score = nn.Linear(FEATURES, 1)
@@ -66,9 +68,11 @@ class DomainDiscriminator(nn.Module):
 
     def forward(self, pose2d: Float[Tensor, "batch frames joints 2"]) -> Float[Tensor, "batch"]:
         """Scores: near 1 for windows that look like the target's."""
-        features = [self.point_branch(self.point_statistics(self._points(pose2d))[None])[0]]
+        kcs_frames = index_on(self.frames.kcs, pose2d.device)
+        pose2d, judged = tap(pose2d, (slice(None), kcs_frames))
+        features = [self.point_branch([self.point_statistics(self._points(pose2d))])[0]]
         if self.kcs_branch is not None:
-            features.append(self.kcs_branch(self.kcs_statistics(self._kcs(pose2d))[None])[0])
+            features.append(self.kcs_branch([self.kcs_statistics(self._kcs(judged))])[0])
         hidden = nn.functional.leaky_relu(self.hidden(torch.cat(features, dim=1)), 0.01)
         return self.score(hidden)[:, 0]
 
@@ -76,15 +80,17 @@ class DomainDiscriminator(nn.Module):
         """Take the standardisation of inputs from real windows."""
         self.point_statistics.set_statistics(self._points(real))
         if self.kcs_branch is not None:
-            self.kcs_statistics.set_statistics(self._kcs(real))
+            judged = real.index_select(1, index_on(self.frames.kcs, real.device))
+            self.kcs_statistics.set_statistics(self._kcs(judged))
 
     def _points(self, pose2d: Tensor) -> Tensor:
+        if len(self.frames.keypoints) == pose2d.shape[1]:
+            return pose2d.flatten(1)
         chosen = index_on(self.frames.keypoints, pose2d.device)
         return pose2d.index_select(1, chosen).flatten(1)
 
-    def _kcs(self, pose2d: Tensor) -> Tensor:
-        chosen = pose2d.index_select(1, index_on(self.frames.kcs, pose2d.device))
-        return kcs_vector(pose_to_bones(chosen, self.skeleton)).flatten(1)
+    def _kcs(self, judged: Tensor) -> Tensor:
+        return kcs_entries(judged, self.skeleton).flatten(0, 1).T
 
 
 class PoseDiscriminator(nn.Module):
@@ -103,14 +109,15 @@ class PoseDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         self.skeleton, self.frames = skeleton, frames
-        sizes = [len(ids) * (len(ids) + 1) // 2 for ids in skeleton.parts.values()]
-        self.part_size = max(sizes) * len(frames.kcs)
-        entries = len(frames.kcs) * skeleton.num_bones * (skeleton.num_bones + 1) // 2
-        self.part_statistics = Standardise(self.part_size * len(sizes))
-        self.body_statistics = Standardise(entries)
-        self.part_branches = SkipBranch(self.part_size, config.hidden_3d, FEATURES, len(sizes))
-        self.part_scores = nn.ModuleList(nn.Linear(FEATURES, 1) for _ in sizes)
-        self.body_branch = SkipBranch(entries, config.hidden_3d, FEATURES)
+        parts, judged = part_entries(skeleton), len(frames.kcs)
+        self.part_sizes = [len(part) for part in parts]
+        self.part_ids = tuple(entry for part in parts for entry in part)
+        entries = judged * len(entry_pairs(skeleton))
+        self.statistics = Standardise(entries)
+        inputs = [judged * size for size in self.part_sizes]
+        self.part_branches = SkipBranch(inputs, config.hidden_3d, FEATURES)
+        self.part_scores = nn.ModuleList(nn.Linear(FEATURES, 1) for _ in parts)
+        self.body_branch = SkipBranch([entries], config.hidden_3d, FEATURES)
         self.body_score = nn.Linear(FEATURES, 1)
         initialise(self, generator)
 
@@ -120,28 +127,36 @@ class PoseDiscriminator(nn.Module):
         body_pose: Float[Tensor, "batch frames joints 3"],
     ) -> Float[Tensor, "batch 6"]:
         """Scores of the five parts and of the whole body: near 1 for plausible windows."""
-        parts = self.part_statistics(self._parts(parts_pose)).unflatten(1, (-1, self.part_size))
-        features = nn.functional.leaky_relu(self.part_branches(parts.movedim(1, 0)), 0.01)
+        body = self._entries(body_pose)
+        parts = body if parts_pose is body_pose else self._entries(parts_pose)
+        features = nn.functional.leaky_relu(self.part_branches(self._parts(parts)), 0.01)
         scores = [score(row) for score, row in zip(self.part_scores, features, strict=True)]
-        body = self.body_branch(self.body_statistics(self._body(body_pose))[None])[0]
-        scores.append(self.body_score(nn.functional.leaky_relu(body, 0.01)))
+        whole = self.body_branch([body])[0]
+        scores.append(self.body_score(nn.functional.leaky_relu(whole, 0.01)))
         return torch.cat(scores, dim=1)
+
+    def judged(
+        self, pose: Float[Tensor, "batch frames joints 3"]
+    ) -> Float[Tensor, "batch judged joints 3"]:
+        """The frames of windows that are read; `forward` takes these as well as windows."""
+        if pose.shape[1] == len(self.frames.kcs):
+            return pose
+        return pose.index_select(1, index_on(self.frames.kcs, pose.device))
 
     def set_statistics(self, real: Float[Tensor, "batch frames joints 3"]) -> None:
         """Take the standardisation of inputs from real windows."""
-        self.part_statistics.set_statistics(self._parts(real))
-        self.body_statistics.set_statistics(self._body(real))
+        self.statistics.set_statistics(self._raw(real))
 
-    def _parts(self, pose: Tensor) -> Tensor:
-        chosen = pose.index_select(1, index_on(self.frames.kcs, pose.device))
-        bones = pose_to_bones(chosen, self.skeleton)
-        vectors = [part.flatten(1) for part in part_kcs_vectors(bones, self.skeleton).values()]
-        pad = nn.functional.pad
-        return torch.cat([pad(v, (0, self.part_size - v.shape[1])) for v in vectors], dim=1)
+    def _entries(self, pose: Tensor) -> Tensor:
+        return self.statistics(self._raw(pose))
 
-    def _body(self, pose: Tensor) -> Tensor:
-        chosen = pose.index_select(1, index_on(self.frames.kcs, pose.device))
-        return kcs_vector(pose_to_bones(chosen, self.skeleton)).flatten(1)
+    def _raw(self, pose: Tensor) -> Tensor:
+        return kcs_entries(self.judged(pose), self.skeleton).flatten(0, 1).T
+
+    def _parts(self, entries: Tensor) -> list[Tensor]:
+        rows = entries.T.unflatten(0, (-1, len(self.frames.kcs)))
+        chosen = rows.index_select(0, index_on(self.part_ids, entries.device))
+        return [part.flatten(0, 1).T for part in chosen.split(self.part_sizes)]
 
 
 def perturb_bones(

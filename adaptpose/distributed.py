@@ -1,6 +1,7 @@
 """Several processes, one run: gradients are averaged, rank 0 writes.
 
-Start with `torchrun --nproc-per-node N`. Without it every function here does nothing.
+Start with `torchrun --nproc-per-node N --no-python -- adapt ...`. Without it every function here
+does nothing.
 """
 
 import os

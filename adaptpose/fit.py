@@ -163,7 +163,6 @@ def _adversarial_part(
     tuning = state.epoch >= config.warmup_epochs
     steps = config.steps_per_section
     buffer = _new_buffer(state, data, steps * count) if tuning else None
-    stage = f"epoch {state.epoch + 1}/{config.epochs} generating"
     for step in range(steps):
         rng = stream(config.seed, *place, step, device=data.device)
         source = draw_source(state, data, config, count, rng)
@@ -180,7 +179,7 @@ def _adversarial_part(
             buffer.truth[rows] = middle - middle[:, root : root + 1]
             buffer.keep[rows] = selection.keep
             buffer.counts += selection.counts
-        progress(stage, (state.section * steps + step + 1) * count, steps * config.sections * count)
+        _tell(progress, state, config, step + 1)
     return buffer
 
 
@@ -199,14 +198,21 @@ def _tuning_part(
     kept = kept[torch.randperm(kept.shape[0], generator=rng, device=data.device)]
     steps = distributed.smallest(kept.shape[0] // count, data.device)
     mixed = config.mixing == "mixed"
-    stage = f"epoch {state.epoch + 1}/{config.epochs} tuning"
     for step in range(steps):
         rows = kept[step * count : (step + 1) * count]
         generated = (buffer.pose2d[rows], buffer.truth[rows])
         rng = stream(config.seed, *place, step, device=data.device)
         log.add(lifter_step(state, data, config, generated, count if mixed else 0, rng))
-        progress(stage, (step + 1) * count, steps * count)
+        _tell(progress, state, config, config.steps_per_section)
     return steps
+
+
+def _tell(progress: ProgressHook, state: FitState, config: FitConfig, steps: int) -> None:
+    """Windows generated so far, of all epochs; fine-tuning happens while the count stands."""
+    sections = state.epoch * config.sections + state.section
+    done = (sections * config.steps_per_section + steps) * config.batch_size
+    total = config.epochs * config.sections * config.steps_per_section * config.batch_size
+    progress("adapting", done, total)
 
 
 def _source_pass(

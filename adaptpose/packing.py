@@ -14,8 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from adaptpose.errors import CheckpointError, DataError
-from adaptpose.recipe import Recipe, RecipeRule, apply_recipe, cut_source_windows
-from adaptpose.sampling import Block
+from adaptpose.recipe import Block, Recipe, RecipeRule, apply_recipe, cut_source_windows
 from adaptpose.shards import Content, ShardIndex, iterate_shards, same_source
 from adaptpose.skeleton import skeleton_by_name
 from adaptpose.windows import LabelledBank

@@ -8,7 +8,7 @@ red from green can tell apart; a domain, a lifter or a side of the body has one 
 import io
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -28,6 +28,7 @@ CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#666
 
 NAMED_COLOURS = {
     "source": "#0072B2", "generated": "#D55E00", "target": "#009E73",
+    "target (as lifted)": "#009E73", "target test (truth)": "#CC79A7",
     "source-only": "#D55E00", "adapted": "#0072B2", "oracle": "#009E73",
 }  # fmt: skip
 """Colours of domains and lifters by name; other names take `CYCLE`."""
@@ -36,6 +37,7 @@ SIDE_COLOURS = {"left": "#0072B2", "right": "#D55E00", "middle": "#666666"}
 """Colours of the sides of the body."""
 
 _FEW_POINTS = 16
+_MANY_SERIES = 4
 _LOG_SPREAD = 60.0
 _EDGE = "#888888"
 
@@ -74,7 +76,7 @@ def plot_curves(ax: Axes, group: CurveGroup) -> Axes:
     ax.set_xlabel(group.x_label)
     ax.set_ylabel(f"value ({group.unit})" if group.unit else "value (no unit)")
     ax.set_title(group.title, loc="left", fontsize=10)
-    return _finish(ax, len(group.series))
+    return _finish(ax, len(group.series), "right" if len(group.series) > _MANY_SERIES else "inside")
 
 
 def plot_histograms(
@@ -96,13 +98,13 @@ def plot_histograms(
         edges = np.linspace(*(limits or _central_range(finite.values())), bins + 1)
         for name, values in finite.items():
             share = np.histogram(values, edges)[0] / (len(values) * np.diff(edges))
-            ax.stairs(share, edges, color=colours[name], fill=True, alpha=0.13)
+            ax.stairs(share, edges, color=colours[name], fill=True, alpha=0.26 / len(finite))
             ax.stairs(share, edges, color=colours[name], label=name, linewidth=1.6)
         ax.set_xlim(edges[0], edges[-1])
     ax.set_xlabel(label)
     ax.set_ylabel("density")
     ax.set_yticks([])
-    return _finish(ax, 2)
+    return _finish(ax, 2, "above")
 
 
 def plot_keypoint_density(
@@ -144,7 +146,8 @@ def plot_selection_counts(ax: Axes, counts: Sequence[Mapping[str, int]]) -> Axes
     ax.yaxis.set_major_formatter(_thousands())
     ax.set_xlabel("epoch")
     ax.set_ylabel("generated windows")
-    return _finish(ax, 2, outside=True)
+    ax.set_ylim(top=max(1.0, 1.05 * float(floor.max(initial=0))))
+    return _finish(ax, 2, "right")
 
 
 def plot_joint_errors(ax: Axes, errors_mm: Mapping[str, Mapping[str, float]]) -> Axes:
@@ -185,7 +188,7 @@ def plot_skeleton(ax: Axes3D, pose: Float[np.ndarray, "joints 3"], skeleton: Ske
         for limit, centre in zip((ax.set_xlim, ax.set_ylim, ax.set_zlim), middle, strict=True):
             limit(centre - half, centre + half)
     # Zoomed out a little: the layout does not count the labels of 3D axes.
-    ax.set_box_aspect((1, 1, 1), zoom=0.82)
+    ax.set_box_aspect((1, 1, 1), zoom=0.82)  # pyright: ignore[reportArgumentType]
     ax.view_init(elev=12, azim=-72)
     ax.locator_params(nbins=5)
     ax.set_xlabel("x, right (m)", fontsize=8)
@@ -217,16 +220,22 @@ def _central_range(domains: Any) -> tuple[float, float]:
     return (low, high) if high - low > 1e-6 else (low - 0.5, high + 0.5)
 
 
-def _finish(ax: Axes, num_series: int, outside: bool = False) -> Axes:
-    """Light frame and grid, and a legend where there is more than one thing to tell apart."""
+def _finish(
+    ax: Axes, num_series: int, legend: Literal["inside", "right", "above"] = "inside"
+) -> Axes:
+    """Light frame and grid, and a legend that says which is which."""
     for edge in ("top", "right"):
         ax.spines[edge].set_visible(False)
     ax.grid(True, color="#dddddd", linewidth=0.6)
     ax.set_axisbelow(True)
     ax.tick_params(labelsize=8)
     handles, _ = ax.get_legend_handles_labels()
-    if num_series > 1 and outside:
-        ax.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    style: dict[str, Any] = {"frameon": False, "fontsize": 8}
+    if handles and num_series > 1 and legend == "right":
+        ax.legend(**style, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    elif handles and legend == "above":
+        place = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "ncols": len(handles)}
+        ax.legend(**style, **place, columnspacing=1.0, handlelength=1.4, borderaxespad=0.2)
     elif handles:
         ax.legend(fontsize=8, framealpha=0.8, edgecolor="none")
     return ax

@@ -34,8 +34,8 @@ class SamplePool:
         slot = torch.randperm(self.size, generator=generator, device=device)[:count]
         swap = torch.rand(count, generator=generator, device=device) < 0.5
         swap = swap.view(-1, *[1] * (batch.ndim - 1))
-        stored = self.samples[slot]
-        self.samples[slot] = torch.where(swap, batch[:count], stored)
+        stored = self.samples.index_select(0, slot)
+        self.samples.index_copy_(0, slot, torch.where(swap, batch[:count], stored))
         shown = torch.where(swap, stored, batch[:count])
         return torch.cat([shown, batch[count:]])
 

@@ -24,8 +24,8 @@ MILLIMETRE = 1e-3
 SCREEN_STEP = 1e-4
 """Smallest step of 2D, normalised: a twentieth of a pixel in a 1000-pixel image."""
 
-_STEEP = 0.999
-"""Share of gravity in the line of sight above which a camera has no heading of its own."""
+_STEEP = 1e-3
+"""Angle (rad) between line of sight and gravity below which a camera has no heading of its own."""
 
 MISSING = -32768
 _LARGEST = 32767
@@ -69,7 +69,7 @@ def level_axes(up_cam: Float[np.ndarray, "frames 3"]) -> Float[np.ndarray, "fram
     where the top of its image lies, or the bottom.
     """
     up = up_cam / np.linalg.norm(up_cam, axis=1, keepdims=True)
-    steep = np.abs(up[:, 2]) > _STEEP
+    steep = np.hypot(up[:, 0], up[:, 1]) < _STEEP
     sight = np.zeros_like(up)
     sight[~steep, 2] = 1
     sight[steep, 1] = np.sign(up[steep, 2])
@@ -98,7 +98,7 @@ def _layer(role: str, label: str, poses: np.ndarray, up_cam: Any) -> dict[str, A
 
 def _camera_in_level(axes: np.ndarray) -> dict[str, float]:
     """Pitch and roll of a camera from the level axes in its own."""
-    pitch = math.asin(max(-1.0, min(1.0, float(axes[1, 2]))))
+    pitch = math.atan2(float(axes[1, 2]), float(axes[2, 2]))
     # Roll is how far the image's right leans down, in the plane of the image.
     down = math.cos(pitch) * axes[1] - math.sin(pitch) * axes[2]
     return {

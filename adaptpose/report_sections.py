@@ -28,7 +28,8 @@ from adaptpose.report_tables import (
 
 _CAMERA_PLOTS = {
     "azimuth_deg": ("Azimuth: 0° in front, + on the person's left (°)", (-180, 180)),
-    "elevation_deg": ("Elevation: + camera above (°)", None),
+    "elevation_deg": ("Elevation against the trunk: + from above (°)", None),
+    "roll_deg": ("Roll of the trunk in the image: + clockwise (°)", (-180, 180)),
     "depth_m": ("Depth of the root (m)", None),
     "image_scale": ("Size in the image: norm of the 2D pose", None),
 }
@@ -73,8 +74,8 @@ def examples_section(content: ReportContent) -> str:
     labels = (f"{BEFORE} (before)", f"{AFTER} (after)")
     data = [example_data(motion, labels) for motion in content.examples]
     note = (
-        "Root-relative poses in the axes of the camera, seen from where the camera stood until you "
-        "turn them. Numbers in mm are the mean joint error of the frame shown."
+        "Root-relative poses, seen from where the camera stood until you turn them. Numbers in mm "
+        "are the mean joint error of the frame shown."
     )
     return _viewers("examples", "Examples", note, data)
 
@@ -83,8 +84,8 @@ def gallery_section(content: ReportContent) -> str:
     """Generated windows beside the source windows they were made of."""
     data = [gallery_data(motion) for motion in content.gallery]
     note = (
-        "Each window of the source and what the generator made of it, in the axes of their "
-        "cameras, about the mean position of the root."
+        "Each window of the source and what the generator made of it, each seen from its own "
+        "camera until you turn them, about the mean position of the root."
     )
     return _viewers("gallery", "Generated motions", note, data)
 
@@ -125,13 +126,13 @@ def selection_section(content: ReportContent) -> str:
 
 
 def credits_section(content: ReportContent) -> str:
-    """Licences and credits of the data, those named in evaluations included."""
+    """Licences and credits of the data, and those of evaluations that are not among them."""
     lines = {(c.name, c.licence, c.credit) for c in content.credits}
-    known = {name for name, _, _ in lines}
+    known = {(licence, credit) for _, licence, credit in lines}
     for evaluation in content.evaluations.values():
-        name, licence = str(evaluation["dataset"]), str(evaluation.get("licence", ""))
-        if licence and name not in known:
-            lines.add((name, licence, str(evaluation.get("credit", ""))))
+        terms = str(evaluation.get("licence", "")), str(evaluation.get("credit", ""))
+        if terms[0] and terms not in known:
+            lines.add((str(evaluation["dataset"]), *terms))
     items = "".join(
         f"<dt>{escape(name)}</dt><dd>{escape(licence)}"
         + (f"<br>{escape(credit)}" if credit else "")
@@ -200,8 +201,13 @@ def _viewers(name: str, title: str, note: str, data: list[dict[str, Any]]) -> st
             f"<b>{escape(motion['title'])}</b> · {about}</figcaption></figure>"
             f'<script type="application/json" id="{name}-{number_}">{text}</script>'
         )
-    head = f"<p>{escape(note)}</p><noscript><p>The motions need JavaScript.</p></noscript>"
-    return _section(name, title, head + "".join(parts)) if parts else ""
+    head = (
+        f"<p>{escape(note)}</p>"
+        '<p class="keys">Drag or arrow keys: turn · space: play · , and . : one frame · + and −: '
+        "zoom · R: reset</p><noscript><p>The motions need JavaScript.</p></noscript>"
+    )
+    body = f'<div class="viewers {name}">{"".join(parts)}</div>'
+    return _section(name, title, head + body) if parts else ""
 
 
 def _camera_histograms(content: ReportContent) -> Iterator[str]:

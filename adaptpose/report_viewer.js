@@ -51,7 +51,8 @@ class MotionViewer {
     this.recolour();
   }
 
-  // Extent of the motion: radius about the origin and the height of the floor (y down).
+  // Extent of the motion: radius about the origin and the height of the floor (y down), and the
+  // square of the image that holds all of the 2D.
   measure() {
     let radius = 0.5, floor = -Infinity;
     for (const { values } of this.layers) {
@@ -63,6 +64,19 @@ class MotionViewer {
     }
     this.radius = radius;
     this.floor = Number.isFinite(floor) ? floor : 0;
+    if (this.image) this.image.square = this.squareOf(this.image.values);
+  }
+
+  squareOf(values) {
+    const low = [Infinity, Infinity], high = [-Infinity, -Infinity];
+    for (let k = 0; k < values.length; k++) {
+      if (values[k] < low[k % 2]) low[k % 2] = values[k];
+      if (values[k] > high[k % 2]) high[k % 2] = values[k];
+    }
+    const size = Math.max(high[0] - low[0], high[1] - low[1]);
+    if (!(size > 0 && size < 1.6)) return { middle: [0, 0], half: 1, whole: true };
+    const middle = [(low[0] + high[0]) / 2, (low[1] + high[1]) / 2];
+    return { middle, half: 0.55 * size, whole: false };
   }
 
   build() {
@@ -82,9 +96,7 @@ class MotionViewer {
     }
     const first = element("div", { class: "controls" }, this.play, this.slider, this.clock, this.rate);
     const second = element("div", { class: "controls" }, ...this.toggles(), ...this.buttons());
-    const keys = element("p", { class: "keys" },
-      "Drag or arrow keys: turn · space: play · , and . : one frame · + and −: zoom · R: reset");
-    this.figure.append(this.canvas, first, second, keys);
+    this.figure.append(this.canvas, first, second);
   }
 
   toggles() {
@@ -392,27 +404,39 @@ class MotionViewer {
     context.globalAlpha = 1;
   }
 
-  // The 2D pose where it lies in the image, whose larger side is [-1, 1].
+  // The 2D pose, enlarged to the part of the image it moves in; beside it, which part that is.
   drawImage(context, box, image) {
-    const half = Math.min(box.wide, box.tall - 40) * 0.46;
-    const middle = [box.x + box.wide / 2, box.y + 18 + box.tall / 2];
+    const side = Math.min(box.wide, box.tall - 40) * 0.46;
+    const centre = [box.x + box.wide / 2, box.y + 18 + box.tall / 2];
+    const { middle, half, whole } = image.square;
     context.strokeStyle = this.colours.line;
     context.lineWidth = 1;
-    context.strokeRect(middle[0] - half, middle[1] - half, 2 * half, 2 * half);
+    context.strokeRect(centre[0] - side, centre[1] - side, 2 * side, 2 * side);
+    if (!whole) this.drawPlace(context, [centre[0] + side - 25, centre[1] + side - 25], image.square);
     const start = this.frame * image.joints * 2;
-    const at = (joint) => [middle[0] + half * image.values[start + 2 * joint],
-      middle[1] + half * image.values[start + 2 * joint + 1]];
+    const at = (joint) => [0, 1].map((axis) =>
+      centre[axis] + (side / half) * (image.values[start + 2 * joint + axis] - middle[axis]));
     context.lineCap = "round";
     context.lineWidth = 2;
-    for (const [from, to, side] of image.bones) {
+    for (const [from, to, name] of image.bones) {
       const [a, b] = [at(from), at(to)];
       if (!Number.isFinite(a[0] + a[1] + b[0] + b[1])) continue;
-      context.strokeStyle = this.colours[side];
+      context.strokeStyle = this.colours[name];
       context.beginPath();
       context.moveTo(...a);
       context.lineTo(...b);
       context.stroke();
     }
+  }
+
+  // A small square for the larger side of the image, with the part that is shown.
+  drawPlace(context, centre, { middle, half }) {
+    const small = 20;
+    context.fillStyle = this.colours.grid;
+    context.fillRect(centre[0] + small * (middle[0] - half), centre[1] + small * (middle[1] - half),
+      2 * small * half, 2 * small * half);
+    context.strokeStyle = this.colours.soft;
+    context.strokeRect(centre[0] - small, centre[1] - small, 2 * small, 2 * small);
   }
 }
 

@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import asdict, dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from adaptpose.clips import Normalisation, normalise_pose2d
@@ -16,7 +16,7 @@ from adaptpose.config import SelectionConfig
 from adaptpose.generator import MotionGenerator
 from adaptpose.lifter import Lifter
 from adaptpose.losses import group_errors, hard_ratio
-from adaptpose.recipe import Generated, Recipe, SourceWindows, apply_recipe, cut_source_windows
+from adaptpose.recipe import Block, Generated, apply_recipe, cut_source_windows
 from adaptpose.runtime import stream
 from adaptpose.selection import select
 from adaptpose.windows import LabelledBank
@@ -60,19 +60,6 @@ class Sampler:
                 digest.update(name.encode())
                 digest.update(value.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
-
-
-@dataclass(frozen=True)
-class Block:
-    """The windows of one block before selection, and which are kept."""
-
-    generated: Generated
-    recipe: Recipe
-    source: SourceWindows
-    stride: Int[Tensor, "batch"]
-    keep: Bool[Tensor, "batch"]
-    counts: Int[Tensor, "5"]
-    """Outcomes of the selection, in the order of `selection.REASONS`."""
 
 
 def draw_block(sampler: Sampler, number: int) -> Block:

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from adaptpose.config import SelectionConfig
+from adaptpose.planes import STEEPEST
 
 REASONS = ("kept", "too_close", "off_screen", "too_easy", "too_hard")
 """Outcomes in the order they are tested; each window counts once."""
@@ -28,12 +29,17 @@ def select(
 ) -> Selection:
     """Keep windows in front of the camera, inside the image, neither too easy nor too hard.
 
+    Without the image test, windows beyond projection's range are still left out, as off screen.
     `pose2d` is in normalised screen coordinates, where the image is within [-1, 1] on both axes
     (its larger side exactly). `ratio` are hard ratios (`losses.hard_ratio`), averaged here; None
     leaves the hardness test out. All on the device, without a synchronisation.
     """
     near = pose3d_cam[..., 2].amin((1, 2)) < config.min_depth
-    off = pose2d.abs().amax((1, 2, 3)) > 1 if config.screen else torch.zeros_like(near)
+    if config.screen:
+        off = pose2d.abs().amax((1, 2, 3)) > 1
+    else:
+        # Beyond this projection clamps, so the 2D would not be that of the 3D.
+        off = (pose3d_cam[..., :2].abs() > STEEPEST * pose3d_cam[..., 2:]).any(-1).any(-1).any(-1)
     easy = hard = torch.zeros_like(near)
     if ratio is not None and config.hardness:
         centre, width = config.hardness_band

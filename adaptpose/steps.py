@@ -5,22 +5,25 @@ nothing here waits for the device or reads a number.
 """
 
 import contextlib
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from adaptpose import losses
-from adaptpose.bones import mirror_pose
+from adaptpose.bones import index_on, mirror_pose
 from adaptpose.clips import normalise_pose2d
 from adaptpose.config import FitConfig
 from adaptpose.discriminator import perturb_bones
 from adaptpose.lifter import Lifter
-from adaptpose.recipe import Generated, SourceWindows, cut_source_windows, project_planes
+from adaptpose.planes import project_planes
+from adaptpose.recipe import Generated, SourceWindows, cut_source_windows, take_frames
 from adaptpose.selection import Selection, select
 from adaptpose.state import FitData, FitState
+from adaptpose.taps import tap
 from adaptpose.windows import FrameBank
 
 Losses = dict[str, Tensor]
@@ -36,6 +39,16 @@ class GeneratorOutcome:
     ratio: Float[Tensor, "part 3"] | None
     """Hard ratios of the part of the batch that got feedback."""
     losses: Losses
+
+
+@dataclass(frozen=True)
+class _Pieces:
+    """Of all windows the frames that the 3D discriminator reads; the part that gets feedback."""
+
+    judged: Tensor
+    posed: Tensor
+    pose2d: Tensor
+    middle: Tensor
 
 
 def draw_windows(
@@ -62,7 +75,7 @@ def draw_real2d(
     """Real 2D windows for the domain discriminator: the target's, or the source's (ablation)."""
     bank = data.target if config.discriminator.real_2d == "target" else data.source
     _, index = draw_windows(bank, count, state.lifter, config, rng)
-    return normalise_pose2d(bank.pose2d[index], data.normalisation, bank.skeleton.root)
+    return normalise_pose2d(take_frames(bank.pose2d, index), data.normalisation, bank.skeleton.root)
 
 
 def generator_step(
@@ -74,12 +87,14 @@ def generator_step(
     state.lifter.set_generator(rng)
     noise = state.generator.draw_noise(source.pose3d_cam.shape[0], rng)
     fake: Generated = state.shared["generator"](source, noise)
-    seen = normalise_pose2d(fake.pose2d, data.normalisation, data.source.skeleton.root)
     weights = config.loss
+    part = max(1, round(weights.feedback_fraction * noise.shape[0]))
+    fake, pieces = _split_off(fake, state, part)
+    seen = normalise_pose2d(fake.pose2d, data.normalisation, data.source.skeleton.root)
     with frozen(state.domain, state.pose, state.lifter):
         parts: Losses = {
             "g_adversarial_2d": losses.adversarial_loss(state.domain(seen)),
-            "g_adversarial_3d": losses.adversarial_loss(state.pose(fake.posed, fake.posed)),
+            "g_adversarial_3d": losses.adversarial_loss(state.pose(pieces.judged, pieces.judged)),
             "g_angle": losses.angle_loss(fake.turn, weights.angle_band),
             "g_length": losses.length_loss(fake.length_change, weights.free_length_change),
         }
@@ -89,7 +104,7 @@ def generator_step(
             loss = loss + weights.regularisation * (parts["g_angle"] + parts["g_length"])
         ratio = None
         if feedback and weights.feedback_fraction > 0:
-            terms, ratio = _feedback(state, data, config, source, fake)
+            terms, ratio = _feedback(state, data, config, source, pieces)
             parts |= terms
             bones, camera, view = (
                 parts[k] for k in ("g_hard_bones", "g_hard_camera", "g_reproject")
@@ -103,19 +118,18 @@ def generator_step(
 
 
 def _feedback(
-    state: FitState, data: FitData, config: FitConfig, source: SourceWindows, fake: Generated
+    state: FitState, data: FitData, config: FitConfig, source: SourceWindows, pieces: _Pieces
 ) -> tuple[Losses, Tensor]:
     weights, skeleton = config.loss, data.source.skeleton
-    part = max(1, round(weights.feedback_fraction * source.pose3d_cam.shape[0]))
-    posed = fake.posed[:part]
+    part = pieces.posed.shape[0]
     lens = source.intrinsics.select(slice(0, part))
-    posed2d = project_planes(posed.movedim(-1, 0), lens)
-    pose2d = torch.cat([posed2d, fake.pose2d[:part]])
+    posed2d = project_planes(pieces.posed.movedim(-1, 0), lens)
+    pose2d = torch.cat([posed2d, pieces.pose2d])
     seen = normalise_pose2d(pose2d, data.normalisation, skeleton.root)
     lifted_bones, lifted = _criticise(state, config, seen).split(part)
     source_error = _source_errors(state)[source.frame[:part]]
-    truth_bones = _supervised(posed, state.lifter, skeleton.root)
-    truth = _supervised(fake.pose3d_cam[:part], state.lifter, skeleton.root)
+    truth_bones = _supervised(pieces.posed, state.lifter, skeleton.root)
+    truth = _root_relative(pieces.middle, skeleton.root)
     ratio_bones = _ratio(lifted_bones, truth_bones, source_error, data)
     ratio = _ratio(lifted, truth, source_error, data)
     start, end, width = weights.hardness_bones_band
@@ -147,9 +161,10 @@ def discriminator_step(
     parts = {"d_domain": losses.discriminator_loss(*scores.split(real2d.shape[0]))}
     update(state, "domain", parts["d_domain"], config)
     if config.generator.bones != "none":
-        fake3d = state.pools["pose"].exchange(outcome.generated.posed, rng)
-        real3d = source.pose3d_cam
-        angle = torch.deg2rad(torch.tensor(config.discriminator.max_perturbation_deg)).item()
+        judged = state.pose.judged
+        fake3d = state.pools["pose"].exchange(judged(outcome.generated.posed), rng)
+        real3d = judged(source.pose3d_cam)
+        angle = math.radians(config.discriminator.max_perturbation_deg)
         perturbed = perturb_bones(real3d, angle, data.source.skeleton, rng)
         scores = state.shared["pose"](torch.cat([perturbed, fake3d]), torch.cat([real3d, fake3d]))
         parts["d_pose"] = losses.discriminator_loss(*scores.split(real3d.shape[0]))
@@ -192,7 +207,8 @@ def lifter_step(
     pairs = [generated] if generated is not None else []
     if source_count:
         frame, index = draw_windows(data.source, source_count, state.lifter, config, rng)
-        pose2d = normalise_pose2d(data.source.pose2d[index], data.normalisation, root)
+        pose2d = take_frames(data.source.pose2d, index)
+        pose2d = normalise_pose2d(pose2d, data.normalisation, root)
         pairs.append((pose2d, data.source.root_relative(frame)))
     pose2d = torch.cat([pair[0] for pair in pairs])
     truth = torch.cat([pair[1] for pair in pairs])
@@ -221,7 +237,7 @@ def _target_reprojection(
 ) -> Tensor:
     _, index = draw_windows(data.target, max(1, count), state.lifter, config, rng)
     root = data.target.skeleton.root
-    seen = normalise_pose2d(data.target.pose2d[index], data.normalisation, root)
+    seen = normalise_pose2d(take_frames(data.target.pose2d, index), data.normalisation, root)
     lifted = state.lifter.lift_window(seen)
     return losses.reprojection_loss(lifted, seen[:, state.lifter.frames_before], root)
 
@@ -282,8 +298,21 @@ def _ratio(lifted: Tensor, truth: Tensor, source_error: Tensor, data: FitData) -
 
 
 def _supervised(pose3d: Tensor, lifter: Lifter, root: int) -> Tensor:
-    middle = pose3d[:, lifter.frames_before]
-    return middle - middle[:, root : root + 1]
+    return _root_relative(pose3d[:, lifter.frames_before], root)
+
+
+def _root_relative(pose3d: Tensor, root: int) -> Tensor:
+    return pose3d - pose3d[:, root : root + 1]
+
+
+def _split_off(fake: Generated, state: FitState, part: int) -> tuple[Generated, _Pieces]:
+    """The generated windows, and the pieces of them that losses look at apart."""
+    first, frames = slice(0, part), index_on(state.pose.frames.kcs, fake.posed.device)
+    posed, judged, posed_first = tap(fake.posed, (slice(None), frames), (first,))
+    pose2d, pose2d_first = tap(fake.pose2d, (first,))
+    pose3d, middle = tap(fake.pose3d_cam, (first, state.lifter.frames_before))
+    whole = replace(fake, posed=posed, pose2d=pose2d, pose3d_cam=pose3d)
+    return whole, _Pieces(judged, posed_first, pose2d_first, middle)
 
 
 def _detached(fake: Generated) -> Generated:

@@ -42,7 +42,7 @@ from adaptpose.cli.resume import refuse_with_resume
 from adaptpose.errors import ConfigError, expected_message
 
 if TYPE_CHECKING:
-    from adaptpose.cli.ablation import Results, Study
+    from adaptpose.cli.ablation_study import Results, Study
     from adaptpose.cli.experiment import Material
 else:
     Results = Study = Material = Any
@@ -96,7 +96,7 @@ def ablate(
     as_json: JsonOption = False,
 ) -> None:
     """Run the rows of the paper's tables 5 to 8; the same command again goes on."""
-    from adaptpose.cli.ablation import Study, find_study
+    from adaptpose.cli.ablation_study import Study, find_study
 
     flags = {"--lifter": lifter, "--channels": channels, "--widths": widths,
              "--pretrain-epochs": pretrain_epochs, "--pretrain-windows": pretrain_windows,
@@ -131,7 +131,8 @@ def parse_seeds(text: str, flag: str = "--seeds") -> tuple[int, ...]:
 def execute(study: Study, device: Any, as_json: bool) -> None:
     """Run what is missing of a study; write and print its tables."""
     from adaptpose import distributed
-    from adaptpose.cli.ablation import Bench, carry_out, check_place, check_study
+    from adaptpose.cli.ablation import Bench, carry_out
+    from adaptpose.cli.ablation_study import check_place, check_study
     from adaptpose.cli.experiment import open_material
 
     device = distributed.start(device)
@@ -190,5 +191,9 @@ def _about(material: Material) -> list[str]:
         f"{len(data.clips)} clips"
         for role, data in named.items()
     ]
-    credits = [text for data in named.values() for text in (data.licence, data.credit)]
-    return notes + list(dict.fromkeys(text for text in credits if text))
+    owners = [
+        f"{data.name}: {'; '.join(text for text in (data.licence, data.credit) if text)}"
+        for data in named.values()
+        if data.licence or data.credit
+    ]
+    return notes + list(dict.fromkeys(owners))

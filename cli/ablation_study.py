@@ -12,7 +12,6 @@ from typing import Any
 
 from adaptpose.cli.ablation_rows import TABLES, Row, distinct_rows, single_frame_widths
 from adaptpose.cli.experiment import Plan, plan_from_dict
-from adaptpose.config import FitConfig
 from adaptpose.errors import CheckpointError, ConfigError, expected_message
 from adaptpose.store import read_json, write_json
 
@@ -20,7 +19,21 @@ FORMAT = 1
 """Version of ablation.json."""
 
 Results = dict[str, dict[str, Any]]
-"""Scores and more by run name and seed; plain data."""
+"""Scores and more by `Task.key`; plain data."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run: a row, the name under which it is shared with like rows, and a seed."""
+
+    name: str
+    row: Row
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """Name of the run's folder and of its results."""
+        return run_key(self.name, self.seed)
 
 
 @dataclass(frozen=True)
@@ -37,42 +50,59 @@ class Study:
         plan = self.plan.to_dict()
         return {"tables": list(self.tables), "seeds": list(self.seeds), "plan": plan}
 
-    def tasks(self) -> list[tuple[str, Row, int]]:
-        """Run name, row and seed of all there is to run, one seed after the other."""
+    def tasks(self) -> list[Task]:
+        """All there is to run, one seed after the other."""
         rows = distinct_rows(self.tables, self.plan.fit)
-        return [(name, row, seed) for seed in self.seeds for name, row in rows.items()]
+        return [Task(name, row, seed) for seed in self.seeds for name, row in rows.items()]
+
+
+def run_key(name: str, seed: int) -> str:
+    """What a shared run is called for one seed."""
+    return f"{name}-seed{seed}"
+
+
+def task_plan(study: Study, task: Task) -> Plan:
+    """The plan of one run, which starts from a given lifter or one trained for its input."""
+    plan, row = study.plan, task.row
+    lifter = plan.lifter
+    if row.single_frame:
+        lifter = dataclasses.replace(lifter, widths=single_frame_widths(lifter.widths))
+    return dataclasses.replace(
+        plan,
+        lifter=lifter,
+        pretrain=dataclasses.replace(plan.pretrain, seed=task.seed),
+        fit=dataclasses.replace(row.fit_config(plan.fit) or plan.fit, seed=task.seed),
+        # A given lifter has the window that it has.
+        pretrained=None if row.single_frame else plan.pretrained,
+    )
 
 
 def check_study(study: Study) -> None:
     """Raise ConfigError for an ablation that cannot be scored or says nothing."""
     plan = study.plan
     if plan.test is None:
-        fix = "--test with a labelled data set"
-        what = "a target with a labelled test set"
+        what, fix = "a target with a labelled test set", "--test with a labelled dataset"
         raise ConfigError(expected_message("--target", what, plan.target.name, fix))
     if plan.fit.seed or plan.pretrain.seed:
-        raise ConfigError("seed: an ablation sets the seeds of its runs (fix: --seeds)")
-    for row in distinct_rows(study.tables, plan.fit).values():
-        _row_config(row, plan)
+        raise ConfigError("seed: every run of an ablation has its own (fix: --seeds)")
     if plan.pretrained is None:
         widths = plan.lifter.widths if plan.lifter.name == "tcn" else (1,)
-        _check_window(study, math.prod(widths))
+        check_window(study, math.prod(widths))
 
 
-def find_study(path: Path) -> Study:
-    """The study in a folder; CheckpointError if there is none, or one of a newer version."""
-    values = _description(path)["settings"]
-    try:
-        plan = plan_from_dict(values["plan"], f"{path}/ablation.json")
-        return Study(path, plan, tuple(values["tables"]), tuple(values["seeds"]))
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}/ablation.json: no {error} in the settings") from error
+def check_window(study: Study, receptive_field: int) -> None:
+    """Raise ConfigError if windows are to be compared with single frames and there are none."""
+    names = [name for name in study.tables if any(r.single_frame for r in TABLES[name].rows)]
+    if names and receptive_field == 1:
+        fix = "--widths 3,3,3, or leave the table out"
+        thing, got = f"--tables {','.join(names)}", "one of single frames"
+        raise ConfigError(expected_message(thing, "a lifter of several frames", got, fix))
 
 
 def check_place(study: Study) -> None:
     """Raise CheckpointError unless the folder is free or holds runs of the same settings.
 
-    Tables and seeds may differ: what is there already is used.
+    Tables and seeds may be others: what is there already is used.
     """
     if not study.path.is_dir() or not any(study.path.iterdir()):
         return
@@ -81,47 +111,34 @@ def check_place(study: Study) -> None:
         raise CheckpointError(f"{study.path}: expected an ablation or no folder (fix: {fix})")
     before = _comparable(find_study(study.path).plan.to_dict())
     now = _comparable(study.plan.to_dict())
-    told = [f"{key} ({before[key]}, not {now[key]})" for key in now if before[key] != now[key]]
+    told = [
+        f"{key} ({before.get(key)}, now {now.get(key)})"
+        for key in {**before, **now}
+        if before.get(key) != now.get(key)
+    ]
     if told:
         fix = "the same settings, or another --out"
         raise CheckpointError(f"{study.path}: begun with other {', '.join(told)} (fix: {fix})")
 
 
-def _row_plan(study: Study, row: Row, seed: int) -> Plan:
-    """The plan of a row's run; without a lifter to start from, but for a given one."""
-    plan = study.plan
-    lifter = plan.lifter
-    if row.single_frame:
-        lifter = dataclasses.replace(lifter, widths=single_frame_widths(lifter.widths))
-    return dataclasses.replace(
-        plan,
-        lifter=lifter,
-        pretrain=dataclasses.replace(plan.pretrain, seed=seed),
-        fit=dataclasses.replace(_row_config(row, plan), seed=seed),
-        # A given lifter has the window it has.
-        pretrained=None if row.single_frame else plan.pretrained,
-        oracle_epochs=0,
-    )
+def find_study(path: Path) -> Study:
+    """The study in a folder; CheckpointError if there is none, or one of a newer version."""
+    values, where = read_description(path)["settings"], f"{path}/ablation.json"
+    try:
+        plan = plan_from_dict(values["plan"], where)
+        return Study(path, plan, tuple(values["tables"]), tuple(values["seeds"]))
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{where}: no settings of an ablation ({error})") from error
 
 
-def _row_config(row: Row, plan: Plan) -> Any:
-    return row.fit_config(plan.fit) or plan.fit
-
-
-def _check_window(study: Study, receptive_field: int) -> None:
-    alike = [name for name in study.tables if any(r.single_frame for r in TABLES[name].rows)]
-    if alike and receptive_field == 1:
-        fix = "a tcn of several frames, or leave the table out"
-        got = "one of single frames"
-        thing = f"--tables {','.join(alike)}"
-        raise ConfigError(expected_message(thing, "a lifter of several frames", got, fix))
-
-
-def _description(path: Path) -> dict[str, Any]:
+def read_description(path: Path) -> dict[str, Any]:
+    """ablation.json of a folder; CheckpointError if it is missing, damaged or newer."""
     if not path.is_dir():
-        raise CheckpointError(f"{path}: no such folder (fix: --out for a new ablation)")
+        raise CheckpointError(f"{path}: no such folder (fix: --out begins a new ablation)")
     found = read_json(path / "ablation.json", "the description of an ablation")
-    if not isinstance(found, dict) or not {"format", "settings", "results"} <= set(found):
+    if not isinstance(found, dict) or not {"format", "settings", "datasets", "results"} <= set(
+        found
+    ):
         raise CheckpointError(f"{path}/ablation.json: not the description of an ablation")
     if found["format"] > FORMAT:
         raise CheckpointError(
@@ -129,6 +146,17 @@ def _description(path: Path) -> dict[str, Any]:
             "(fix: install a newer adaptpose)"
         )
     return found
+
+
+def write_description(study: Study, fingerprints: dict[str, str], results: Results) -> None:
+    """Write ablation.json, atomically."""
+    content = {
+        "format": FORMAT,
+        "settings": study.settings(),
+        "datasets": fingerprints,
+        "results": results,
+    }
+    write_json(study.path / "ablation.json", content)
 
 
 def _comparable(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

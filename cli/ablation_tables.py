@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adaptpose.cli.ablation import Results, Study
 from adaptpose.cli.ablation_rows import METRICS, PAPER, TABLES, Row, Table, row_labels, run_name
+from adaptpose.cli.ablation_study import Results, Study, run_key
 
 PICK = "test-set pick"
 """What the epoch chosen by test labels stands under."""
@@ -76,20 +76,24 @@ def how_to_read(study: Study, about_data: Iterable[str]) -> list[str]:
     seeds = ", ".join(str(seed) for seed in study.seeds)
     mean = f"mean ± standard deviation over seeds {seeds}" if len(study.seeds) > 1 else ""
     taken = {"last": "of the last epoch", "label_free": "that the label-free score chose"}
-    start = plan.pretrained or (
-        f"{plan.pretrain.epochs} epochs of {plan.pretrain.windows_per_epoch or 'all'} windows"
-    )
-    return [
-        f"budget: {plan.fit.epochs} epochs of {plan.fit.samples_per_epoch:,} generated windows; "
-        f"source lifter: {start}",
+    windows = plan.pretrain.windows_per_epoch
+    start = f"epochs {plan.pretrain.epochs}, windows per epoch {windows or 'one per source frame'}"
+    lines = [
+        f"adaptation: epochs {plan.fit.epochs}, generated windows per epoch "
+        f"{plan.fit.samples_per_epoch:,}",
+        f"source lifter: {plan.pretrained or start}",
         f"ours: the lifter {taken[plan.fit.checkpoint_rule]}, raw, root-relative, mean over all "
         "frames, no test-time augmentation",
         mean or f"one run per row, seed {seeds}",
-        f"{PICK}: the epoch with the lowest test MPJPE; no result, shown because published rows "
-        "are chosen so",
-        f"{PAPER}: published for Human3.6M adapted to MPI-INF-3DHP, not for these data",
-        *(text for text in about_data if text),
+        f"{PICK}: the epoch with the lowest test MPJPE; no result, shown because the released code "
+        "picks its lifter so",
     ]
+    if any(row.paper for name in study.tables for row in TABLES[name].rows):
+        lines.append(
+            f"{PAPER}: published for Human3.6M adapted to MPI-INF-3DHP, not for these data; the "
+            "inputs of its table 8 are 1 frame and 27 frames"
+        )
+    return [*lines, *(text for text in about_data if text)]
 
 
 def markdown(study: Study, results: Results, about_data: Iterable[str]) -> str:
@@ -105,7 +109,7 @@ def markdown(study: Study, results: Results, about_data: Iterable[str]) -> str:
 
 def _line(row: Row, table: Table, study: Study, results: Results) -> Line:
     name = run_name(row, study.plan.fit)
-    found = [results[f"{name}-seed{seed}"] for seed in study.seeds]
+    found = [results[run_key(name, seed)] for seed in study.seeds]
     picks = [result["test_set_pick"] for result in found]
     shown = [m for m in table.metrics if all(p is not None and f"{m}_mm" in p for p in picks)]
     return Line(

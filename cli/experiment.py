@@ -204,7 +204,7 @@ def score_run(
     return evaluations
 
 
-def test_set_pick(run: RunDirectory) -> dict[str, float] | None:
+def test_set_pick(run: RunDirectory) -> dict[str, float | int] | None:
     """The epoch with the lowest logged test MPJPE: what choosing on test labels would have given.
 
     Shown under that name beside the result, which was chosen without labels.

@@ -1,10 +1,13 @@
 """`adapt generate`: windows of a fit run's generator, written to disk in shards.
 
-Stopped, the same command goes on. Under torchrun every process writes shards of its own.
+Stopped, the same command goes on. Under torchrun every process writes shards of its own:
+
+    torchrun --nproc-per-node 2 --no-python -- adapt generate --n 1.5e6 --out synth
+
+The lone -- keeps torchrun from taking --n and --run for short forms of its own options.
 """
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,6 +35,7 @@ from adaptpose.cli.options import (
     choose,
     parse_count,
 )
+from adaptpose.cli.samplers import Choices, sampler_of_run
 from adaptpose.errors import ConfigError, expected_message, unknown_name_message
 
 if TYPE_CHECKING:
@@ -66,15 +70,6 @@ HardnessOption = Annotated[
 ScreenOption = Annotated[
     bool, typer.Option("--no-screen", help="Keep windows that leave the image.")
 ]
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What changes the windows themselves: seed and selection."""
-
-    seed: int | None
-    hardness: bool | None
-    keep_off_screen: bool
 
 
 def generate(
@@ -170,7 +165,6 @@ def _generate(
 ) -> tuple[ShardIndex, float, int]:
     """The index of what was written, the seconds it took, and how many windows were new."""
     from adaptpose import distributed
-    from adaptpose.cli.samplers import sampler_of_run
     from adaptpose.generate import generate as write
 
     sampler, origin = sampler_of_run(run, choices, data_root, device)
@@ -206,7 +200,7 @@ def _print_result(
     rows = [
         ("windows", format_count(index.num_windows)),
         ("of", f"{index.window} frames, {index.skeleton}, {index.content}, {index.dtype}"),
-        *((f"drawn, {reason.replace('_', ' ')}", f"{share:.1%}") for reason, share in shares.items()),
+        *((f"drawn, {why.replace('_', ' ')}", f"{share:.1%}") for why, share in shares.items()),
         ("on disk", f"{size / 1e6:.1f} MB in {len(index.shards)} shards, "
                     f"{size / index.num_windows:.0f} bytes a window"),
         ("time", f"{format_time(seconds)}, {format_rate(rate)}"),

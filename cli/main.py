@@ -9,11 +9,12 @@ from typing import Annotated
 
 import typer
 
-from adaptpose.cli import ablate, datasets, evaluate, fit, generate, noise, pretrain, report
+from adaptpose.cli import ablate, datasets, demo, evaluate, fit, generate, noise, pretrain, report
 from adaptpose.cli.failures import guarded
 from adaptpose.version import __version__
 
 COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
+    ("demo", demo.demo),
     ("datasets", datasets.datasets),
     ("pretrain", pretrain.pretrain),
     ("fit", fit.fit),

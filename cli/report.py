@@ -57,7 +57,8 @@ def report(
     path = out or found.path / "report.html"
     notice(f"reading {plan.source.name} and {plan.target.name}")
     data = collect(found, plan, data_root, chosen)
-    content = build_content(found, plan, data, examples, plan.fit.seed if seed is None else seed)
+    drawn = plan.fit.seed if seed is None else seed
+    content = build_content(found, plan, data, examples, drawn)
     write_report(path, content)
     if as_json:
         print_json(_facts(found, path, data, content))
@@ -91,7 +92,7 @@ def build_content(
         cameras=shown.cameras,
         keypoints=shown.keypoints,
         credits=report_words.credits(plan, data),
-        notes=report_words.notes(run, plan, data, evaluations),
+        notes=report_words.notes(run, plan, data, evaluations, seed),
     )
 
 
@@ -135,7 +136,7 @@ def _evaluations(run: RunDirectory, data: ReportData) -> dict[str, dict[str, Any
         stored = read_json(path, "the run's evaluation")
         if not isinstance(stored, dict) or not all(_is_evaluation(e) for e in stored.values()):
             fix = f"delete it, or adapt fit --resume {run.path}"
-            raise CheckpointError(f"{path}: not an evaluation of a run (fix: {fix})")
+            raise CheckpointError(f"{path}: not the evaluations of a run (fix: {fix})")
         if stored.keys() >= data.lifters.keys() or data.test is None:
             return stored
     if data.test is None or not data.lifters:

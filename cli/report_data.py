@@ -12,17 +12,17 @@ from typing import TypeVar
 import torch
 
 from adaptpose.cli.experiment import LABELS, Plan
+from adaptpose.cli.samplers import load_generator
 from adaptpose.cli.specs import change_spec
 from adaptpose.clips import Clip2D, Clip3D, Normalisation, PoseData, TargetData
 from adaptpose.datasets.files import fingerprint
 from adaptpose.datasets.registry import DatasetSpec, open_dataset, open_target
-from adaptpose.errors import AdaptError, CheckpointError
+from adaptpose.errors import AdaptError
 from adaptpose.generator import MotionGenerator
 from adaptpose.lifter import Lifter
 from adaptpose.lifters import load_lifter
 from adaptpose.rundir import RunDirectory
-from adaptpose.runtime import stream
-from adaptpose.store import read_json, read_tensors
+from adaptpose.store import read_json
 
 MAX_FRAMES = 20_000
 """Most frames of a dataset that a report looks at."""
@@ -145,16 +145,7 @@ def _generator(
     if not path.is_file() or lifter is None:
         missing.append("The run has no generator yet.")
         return None
-    tensors, _ = read_tensors(path, "a generator")
-    start = stream(plan.fit.seed, "report")
-    generator = MotionGenerator(
-        plan.fit.generator, lifter.skeleton_out, lifter.frames_before, start
-    )
-    try:
-        generator.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise CheckpointError(f"{path}: weights do not fit the run's generator: {error}") from error
-    return generator.eval().to(device)
+    return load_generator(path, plan.fit, lifter).to(device)
 
 
 def _changed(run: RunDirectory, found: dict[str, PoseData | TargetData | None]) -> list[str]:

@@ -4,6 +4,7 @@ Everything is drawn from bounded samples, the same for the same seed. A target h
 cameras are those that the adapted lifter implies, under a focal length that is stated.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -20,9 +21,10 @@ from adaptpose.critic import source_error_table
 from adaptpose.inference import predict_clips
 from adaptpose.lifter import Lifter
 from adaptpose.rays import root_from_rays
+from adaptpose.recipe import Block
 from adaptpose.report_content import GalleryMotion
 from adaptpose.runtime import stream
-from adaptpose.sampling import Block, Sampler, draw_block
+from adaptpose.sampling import Sampler, draw_block
 from adaptpose.skeleton import Skeleton
 from adaptpose.viewpoint import camera_distribution, viewpoint
 from adaptpose.windows import build_labelled_bank
@@ -123,6 +125,7 @@ def _blocks(data: ReportData, part: tuple[Clip3D, ...], plan: Plan, seed: int) -
     seen = data.source.normalisation
     small = PoseData(data.source.name, data.source.skeleton, part, normalisation=seen)
     bank = build_labelled_bank(small, data.generator.turned.device)
+    hard, middle = plan.fit.selection.hardness, round(sum(plan.fit.strides) / 2)
     sampler = Sampler(
         data.generator,
         bank,
@@ -130,8 +133,8 @@ def _blocks(data: ReportData, part: tuple[Clip3D, ...], plan: Plan, seed: int) -
         critic.receptive_field,
         plan.fit.selection,
         seed,
-        critic=critic,
-        critic_errors=source_error_table(critic, bank, round(sum(plan.fit.strides) / 2), seen),
+        critic=critic if hard else None,
+        critic_errors=source_error_table(critic, bank, middle, seen) if hard else None,
         normalisation=seen,
     )
     blocks = [draw_block(sampler, number) for number in range(_BLOCKS)]
@@ -184,11 +187,20 @@ def _motion_title(action: str, before: Tensor, after: Tensor, skeleton: Skeleton
     """The action, and how the camera of the middle frame changed."""
     pair = torch.stack([before[len(before) // 2], after[len(after) // 2]])
     view = viewpoint(pair, skeleton)
-    azimuth, elevation = (torch.rad2deg(a).tolist() for a in (view.azimuth_rad, view.elevation_rad))
-    depth = pair[:, skeleton.root, 2].tolist()
-    changes = (
-        f"azimuth {azimuth[0]:.0f}° → {azimuth[1]:.0f}°",
-        f"elevation {elevation[0]:.0f}° → {elevation[1]:.0f}°",
-        f"depth {depth[0]:.1f} → {depth[1]:.1f} m",
-    )
-    return f"{action or 'motion'}: {', '.join(changes)}".replace("-", "−")
+    angles = {
+        "azimuth": view.azimuth_rad,
+        "elevation": view.elevation_rad,
+        "roll": view.roll_rad,
+    }
+    changes = []
+    for name, angle in angles.items():
+        from_deg, to_deg = torch.rad2deg(angle).tolist()
+        changes.append(f"{name} {_degrees(from_deg)} → {_degrees(to_deg)}")
+    from_m, to_m = pair[:, skeleton.root, 2].tolist()
+    changes.append(f"depth {from_m:.1f} → {to_m:.1f} m")
+    return f"{action or 'motion'}: " + ", ".join(changes).replace("-", "−")
+
+
+def _degrees(angle_deg: float) -> str:
+    """A whole number of degrees; a dash where the angle is not defined."""
+    return f"{round(angle_deg)}°" if math.isfinite(angle_deg) else "–"

@@ -59,9 +59,9 @@ def examples(data: ReportData, count: int, seed: int) -> list[ExampleMotion]:
     parts = sample_clips(shown.clips, frames, stream(seed, "report", "examples"))
     if not parts:
         return []
-    poses = [predict_clips(lifter, parts, shown.normalisation) for lifter in pair]
+    before, after = (predict_clips(lifter, parts, shown.normalisation) for lifter in pair)
     root = shown.skeleton.root
-    lifted = [_lifted(*item, root) for item in zip(parts, *poses, strict=True)]
+    lifted = [_lifted(c, b, a, root) for c, b, a in zip(parts, before, after, strict=True)]
     lifted = [one for one in lifted if math.isfinite(one.effect_mm)]
     lifted.sort(key=lambda one: (one.effect_mm, one.clip.name))
     ranks = pick_ranks([one.clip.action for one in lifted], count)

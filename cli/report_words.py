@@ -41,7 +41,11 @@ def summary(run: RunDirectory, plan: Plan) -> str:
 
 
 def notes(
-    run: RunDirectory, plan: Plan, data: ReportData, evaluations: Mapping[str, dict[str, Any]]
+    run: RunDirectory,
+    plan: Plan,
+    data: ReportData,
+    evaluations: Mapping[str, dict[str, Any]],
+    seed: int,
 ) -> list[str]:
     """What must be known to read the report right, a line each; first what is missing."""
     lines = list(data.missing)
@@ -55,8 +59,11 @@ def notes(
             "labels, so it is not a result; it is shown because others report it."
         )
     if evaluations:
-        lines += [f"Protocol: {line}." for line in protocol_lines(next(iter(evaluations.values())))]
-    lines += _sampling_notes(data)
+        rules = "; ".join(protocol_lines(next(iter(evaluations.values()))))
+        lines.append(
+            f"Protocol: {rules}. The first figures are raw: without test-time augmentation."
+        )
+    lines += _sampling_notes(data, seed)
     return lines + _origin(run, plan)
 
 
@@ -101,13 +108,14 @@ def _credit(spec: DatasetSpec, opened: PoseData | None) -> Credit | None:
     return None
 
 
-def _sampling_notes(data: ReportData) -> list[str]:
+def _sampling_notes(data: ReportData, seed: int) -> list[str]:
     lines = []
     if data.source is not None or data.target is not None:
         lines.append(
             f"Cameras, 2D poses and examples are drawn from at most {MAX_FRAMES:,} frames of each "
-            "dataset, the middles of clips taken at random; generated windows are those that the "
-            "selection keeps, with the adapted lifter as critic."
+            f"dataset, the middles of clips taken at random (seed {seed}). Generated windows are "
+            "those that the selection keeps, with the adapted lifter as critic; shown are the "
+            "first of each action, then others as they come."
         )
     if data.target is not None and "adapted" in data.lifters:
         lines.append(

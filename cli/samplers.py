@@ -1,20 +1,29 @@
 """The sampler of a fit run: its generator, its source, its selection, its lifter as critic."""
 
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adaptpose.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from adaptpose.cli.generate import Choices
     from adaptpose.generator import MotionGenerator
     from adaptpose.lifter import Lifter
     from adaptpose.rundir import RunDirectory
     from adaptpose.sampling import Sampler
     from adaptpose.shards import Origin
 else:
-    Choices = MotionGenerator = Lifter = RunDirectory = Sampler = Origin = Any
+    MotionGenerator = Lifter = RunDirectory = Sampler = Origin = Any
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What changes the windows themselves: seed and selection."""
+
+    seed: int | None
+    hardness: bool | None
+    keep_off_screen: bool
 
 
 def sampler_of_run(

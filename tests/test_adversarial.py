@@ -155,6 +155,10 @@ def test_selection_parts_can_be_left_out():
     ratio = torch.tensor([[10.0] * 3, [90.0] * 3])
     assert select(pose, pose2d, ratio, SelectionConfig(screen=False)).keep.tolist() == [True, False]
     assert select(pose, pose2d, None, SelectionConfig()).keep.tolist() == [False, True]
+    pose[1, 0, 0, 0] = -9.0
+    chosen = select(pose, pose2d, None, SelectionConfig(screen=False))
+    assert chosen.counts.tolist() == [1, 0, 1, 0, 0]
+    pose[1, 0, 0, 0] = 0.0
     free = SelectionConfig(hardness=False, screen=False)
     assert select(pose, pose2d, ratio, free).keep.tolist() == [True, True]
 

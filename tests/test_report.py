@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from adaptpose import report_motion
-from adaptpose.camera import pinhole, project
+from adaptpose.camera import look_at, pinhole, project, world_to_camera
 from adaptpose.clips import Clip3D, PoseData
 from adaptpose.errors import DataError
 from adaptpose.evaluate import EvalOptions, evaluate_predictions
@@ -26,8 +26,10 @@ from adaptpose.report import (
     render,
     write_report,
 )
+from adaptpose.report_motion import example_data, gallery_data
 from adaptpose.report_tables import figures, number, overview_table, settings_table
 from adaptpose.skeleton import H36M_16, H36M_17
+from adaptpose.viewpoint import world_up_in_camera
 
 HOSTILE = '</title><script>alert("x")</script>&<img src=http://evil onerror=1>'
 VOID = {"meta", "img", "br", "input", "link", "hr"}
@@ -176,6 +178,46 @@ def test_embedded_motions_come_back_to_half_a_millimetre(page_text):
     np.testing.assert_allclose(generated, expected.numpy(), atol=5.01e-4)
 
 
+@pytest.mark.parametrize("pitch_deg", [-35.0, 0.0, 20.0, 89.9, 90.0, -90.0])
+@pytest.mark.parametrize("roll_deg", [0.0, -12.0, 70.0, 170.0])
+def test_upright_motions_seen_from_their_camera_are_as_they_were_given(pitch_deg, roll_deg):
+    world = _poses(8)
+    eye = world[:, 0].mean(dim=0)
+    rise = math.radians(pitch_deg)
+    ahead = torch.tensor([math.cos(rise), 0.0, -math.sin(rise)])
+    T_cam_world = look_at(eye, eye + ahead, math.radians(roll_deg))
+    shown = world_to_camera(world, T_cam_world)
+    up = world_up_in_camera(T_cam_world)
+    layer = example_data(ExampleMotion("x", 50, H36M_17, None, shown, shown, up_cam=up), ("", ""))
+    level = _decode(layer["layers"][0]).reshape(9, 17, 3)
+    # Upright: the second coordinate is the world's height, downwards.
+    height = (world - world[:, :1])[..., 2].numpy()
+    np.testing.assert_allclose(level[..., 1], -height, atol=2e-3)
+    # The viewer's formula, with the camera's pitch and roll.
+    pitch, roll = layer["layers"][0]["camera"]["pitch"], layer["layers"][0]["camera"]["roll"]
+    x, y, z = level[..., 0], level[..., 1], level[..., 2]
+    down = math.cos(pitch) * y - math.sin(pitch) * z
+    away = math.cos(pitch) * z + math.sin(pitch) * y
+    right = math.cos(roll) * x + math.sin(roll) * down
+    below = math.cos(roll) * down - math.sin(roll) * x
+    expected = (shown - shown[:, :1]).numpy()
+    np.testing.assert_allclose(np.stack([right, below, away], -1), expected, atol=2e-3)
+
+
+def test_a_moving_cameras_motion_is_level_in_every_frame():
+    world = _poses(9)
+    turn = torch.linspace(-0.5, 0.5, 9)
+    ahead = torch.stack([torch.cos(turn), torch.zeros(9), torch.sin(turn)], dim=-1)
+    T_cam_world = look_at(torch.zeros(9, 3), ahead, turn)
+    shown = world_to_camera(world, T_cam_world)
+    motion = GalleryMotion("x", H36M_17, 50, shown, shown, world_up_in_camera(T_cam_world))
+    source, generated = gallery_data(motion)["layers"]
+    level = _decode(source).reshape(9, 17, 3)
+    height = world[..., 2] - world[:, :1, 2]
+    np.testing.assert_allclose(level[:, :1, 1] - level[..., 1], height.numpy(), atol=2e-3)
+    assert "camera" not in generated
+
+
 def test_far_and_missing_coordinates_survive():
     values = np.array([-100.0, 0.25, math.nan, 99.0, math.inf])
     layer = report_motion.encode(values, 1e-3)
@@ -257,6 +299,8 @@ def test_motions_of_other_shapes_are_refused():
         GalleryMotion("x", H36M_16, 50, _poses(1), _poses(2))
     with pytest.raises(DataError, match=r"pose2d: expected \(9, 16, 2\)"):
         ExampleMotion("x", 50, H36M_17, None, _poses(1), _poses(2), _poses(1)[..., :2], H36M_16)
+    with pytest.raises(DataError, match=r"up: expected \(3,\) or \(9, 3\), got \(8, 3\)"):
+        ExampleMotion("x", 50, H36M_17, None, _poses(1), _poses(2), up_cam=torch.ones(8, 3))
     with pytest.raises(DataError, match="0 Hz"):
         GalleryMotion("x", H36M_17, 0, _poses(1), _poses(2))
 
