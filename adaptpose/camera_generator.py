@@ -81,12 +81,15 @@ class CameraGenerator(nn.Module):
     ) -> tuple[Float[Tensor, "batch size"], Float[Tensor, "batch size"]]:
         """Mean and standard deviation of the drawn rotation parameters (probabilistic only)."""
         raw = self.rotation_head(self.rotation_trunk(features))
-        return raw[:, : self.size], raw[:, self.size : 2 * self.size].exp()
+        return raw[:, : self.size], self._spread(raw)
+
+    def _spread(self, raw: Tensor) -> Tensor:
+        return raw[:, self.size : 2 * self.size].clamp(-6, 3).exp()
 
     def _rotation(self, raw: Tensor, draw: Tensor) -> Tensor:
         sample = raw[:, : self.size]
         if self.probabilistic:
-            sample = sample + raw[:, self.size : 2 * self.size].clamp(-6, 3).exp() * draw
+            sample = sample + self._spread(raw) * draw
         if self.config.rotation == "quaternion":
             return quaternion_to_rotmat(sample)
         if self.config.rotation == "euler":

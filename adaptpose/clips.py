@@ -167,7 +167,7 @@ def check_clip(clip: Clip2D, skeleton: Skeleton, where: str) -> None:
     Limits are wide: they catch pixels for normalised coordinates, millimetres for metres and a
     body facing backwards, not unusual people.
     """
-    thing = f"{where}, clip '{clip.name}'"
+    thing = f"{where}, clip '{clip.name.strip('/')}'"
     shape = tuple(clip.pose2d.shape)
     if shape[0] == 0:
         raise DataError(f"{thing}: no frames")

@@ -7,7 +7,7 @@ from torch import Tensor
 from adaptpose.clips import Normalisation, normalise_pose2d
 from adaptpose.lifter import Lifter
 from adaptpose.losses import group_errors
-from adaptpose.windows import FrameBank, LabelledBank
+from adaptpose.windows import FrameBank, LabelledBank, stride_in_frames
 
 _CHUNK = 16384
 """Frames lifted at once."""
@@ -16,7 +16,7 @@ _CHUNK = 16384
 def lift_all_frames(
     lifter: Lifter, bank: FrameBank, stride: int, normalisation: Normalisation
 ) -> Float[Tensor, "frames joints 3"]:
-    """Root-relative pose (m) of every frame of a bank, with context of the given frame stride.
+    """Root-relative pose (m) of every frame of a bank, with context of the given stride at 50 Hz.
 
     Dilated inference over all clips laid end to end, one lane per clip and phase of the stride,
     each padded by replication. The lifter is left in eval mode.
@@ -53,10 +53,11 @@ def _lanes(
     bank: FrameBank, stride: int, before: int, after: int
 ) -> tuple[Int[Tensor, "lanes"], Int[Tensor, "frames"], Int[Tensor, "frames"]]:
     index, frame, position, offset = [], [], [], 0
-    bounds = zip(bank.clip_start.tolist(), bank.clip_end.tolist(), strict=True)
-    for start, end in bounds:
-        for phase in range(min(stride, end - start)):
-            lane = torch.arange(start + phase, end, stride)
+    clips = (bank.clip_start.tolist(), bank.clip_end.tolist(), bank.clip_rate_hz.tolist())
+    for start, end, rate_hz in zip(*clips, strict=True):
+        step = stride_in_frames(stride, rate_hz)
+        for phase in range(min(step, end - start)):
+            lane = torch.arange(start + phase, end, step)
             index += [lane[:1].expand(before), lane, lane[-1:].expand(after)]
             frame.append(lane)
             position.append(torch.arange(offset, offset + lane.shape[0]))

@@ -7,65 +7,31 @@ written down. Every section draws from its own streams, so a run that was stoppe
 resumed ends with the weights of one that never stopped.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from adaptpose import distributed
 from adaptpose.clips import Normalisation, PoseData, TargetData
 from adaptpose.config import FitConfig, check_config
 from adaptpose.critic import source_error_table
-from adaptpose.errors import SkeletonError, expected_message
+from adaptpose.errors import DataError, SkeletonError, expected_message
 from adaptpose.label_free import label_free_score
 from adaptpose.lifter import Lifter, save_lifter
 from adaptpose.progress import ProgressHook, silent
 from adaptpose.rundir import RunDirectory
 from adaptpose.runtime import stream
+from adaptpose.section import run_section, source_pass
 from adaptpose.selection import REASONS
 from adaptpose.state import FitData, FitState, create_state, set_learning_rates
-from adaptpose.steps import (
-    discriminator_step,
-    draw_real2d,
-    draw_source,
-    generator_step,
-    judge,
-    lifter_step,
-)
+from adaptpose.steps import draw_real2d, draw_source
 from adaptpose.store import write_json, write_tensors
 from adaptpose.windows import build_labelled_bank, build_target_bank
 
 Monitor = Callable[[Lifter], dict[str, float]]
 """Numbers of a lifter that are logged and never read: test errors, when labels exist."""
-
-
-@dataclass
-class SectionBuffer:
-    """Generated windows of one section on the device, and which of them were kept."""
-
-    pose2d: Tensor
-    truth: Tensor
-    keep: Tensor
-    counts: Tensor
-
-
-class MeanLog:
-    """Running means of loss tensors, read once at the end."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
-
-    def add(self, values: dict[str, Tensor]) -> None:
-        """Add one step's values."""
-        for name, value in values.items():
-            self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
-            self._counts[name] = self._counts.get(name, 0) + 1
-
-    def means(self) -> dict[str, float]:
-        """Mean of every value over the steps that had it."""
-        return {name: float(total) / self._counts[name] for name, total in self._sums.items()}
 
 
 def fit(
@@ -83,7 +49,8 @@ def fit(
     """Adapt a pretrained lifter; the result is `lifter.safetensors` in the run directory.
 
     Goes on from the run's saved state if there is one. Raises ConfigError for impossible
-    configurations and SkeletonError if source, target and lifter do not have one skeleton.
+    configurations, SkeletonError if source, target and lifter do not have one skeleton, and
+    DataError if a loss is not finite, with the saved state as it was before that section.
     """
     check_config(config)
     _check_skeletons(lifter, source, target)
@@ -123,11 +90,12 @@ def _epoch(
             state.source_errors = source_error_table(
                 state.lifter, data.source, middle, data.normalisation
             )
-        record = _section(state, data, config, progress)
+        record = run_section(state, data, config, progress)
+        _check_finite(state, record)
         state.section += 1
         last = state.section == config.sections
         if last and tuning and config.mixing == "sequential":
-            record |= _source_pass(state, data, config, record["lifter_steps"])
+            record |= source_pass(state, data, config, record["lifter_steps"])
         if last:
             record |= _score(state, target, config, monitor)
         name = {"stage": "fit", "epoch": state.epoch + 1, "section": state.section}
@@ -137,105 +105,6 @@ def _epoch(
         _save(run, state, name | record)
         if last:
             return
-
-
-def _section(
-    state: FitState, data: FitData, config: FitConfig, progress: ProgressHook
-) -> dict[str, float]:
-    log = MeanLog()
-    tuning = state.epoch >= config.warmup_epochs
-    buffer = _adversarial_part(state, data, config, log, progress)
-    steps = 0
-    if tuning and buffer is not None:
-        steps = _tuning_part(state, data, config, buffer, log, progress)
-    record = log.means() | {"lifter_steps": float(steps)}
-    if buffer is not None:
-        counts = distributed.total(buffer.counts).tolist()
-        record |= {f"selection_{k}": float(n) for k, n in zip(REASONS, counts, strict=True)}
-    return record
-
-
-def _adversarial_part(
-    state: FitState, data: FitData, config: FitConfig, log: MeanLog, progress: ProgressHook
-) -> SectionBuffer | None:
-    place = ("fit", state.epoch, state.section, "adversarial", distributed.rank())
-    count = max(1, config.batch_size // distributed.world_size())
-    tuning = state.epoch >= config.warmup_epochs
-    steps = config.steps_per_section
-    buffer = _new_buffer(state, data, steps * count) if tuning else None
-    for step in range(steps):
-        rng = stream(config.seed, *place, step, device=data.device)
-        source = draw_source(state, data, config, count, rng)
-        outcome = generator_step(state, data, config, source, rng)
-        log.add(outcome.losses)
-        if step % config.discriminator.every == 0:
-            log.add(discriminator_step(state, data, config, outcome, source, rng))
-        if buffer is not None:
-            selection = judge(state, data, config, outcome, source.frame)
-            rows = slice(step * count, (step + 1) * count)
-            middle = outcome.generated.pose3d_cam[:, state.lifter.frames_before]
-            root = data.source.skeleton.root
-            buffer.pose2d[rows] = outcome.seen2d
-            buffer.truth[rows] = middle - middle[:, root : root + 1]
-            buffer.keep[rows] = selection.keep
-            buffer.counts += selection.counts
-        _tell(progress, state, config, step + 1)
-    return buffer
-
-
-def _tuning_part(
-    state: FitState,
-    data: FitData,
-    config: FitConfig,
-    buffer: SectionBuffer,
-    log: MeanLog,
-    progress: ProgressHook,
-) -> int:
-    place = ("fit", state.epoch, state.section, "tuning", distributed.rank())
-    rng = stream(config.seed, *place, device=data.device)
-    count = max(1, config.batch_size // distributed.world_size())
-    kept = buffer.keep.nonzero()[:, 0]
-    kept = kept[torch.randperm(kept.shape[0], generator=rng, device=data.device)]
-    steps = distributed.smallest(kept.shape[0] // count, data.device)
-    mixed = config.mixing == "mixed"
-    for step in range(steps):
-        rows = kept[step * count : (step + 1) * count]
-        generated = (buffer.pose2d[rows], buffer.truth[rows])
-        rng = stream(config.seed, *place, step, device=data.device)
-        log.add(lifter_step(state, data, config, generated, count if mixed else 0, rng))
-        _tell(progress, state, config, config.steps_per_section)
-    return steps
-
-
-def _tell(progress: ProgressHook, state: FitState, config: FitConfig, steps: int) -> None:
-    """Windows generated so far, of all epochs; fine-tuning happens while the count stands."""
-    sections = state.epoch * config.sections + state.section
-    done = (sections * config.steps_per_section + steps) * config.batch_size
-    total = config.epochs * config.sections * config.steps_per_section * config.batch_size
-    progress("adapting", done, total)
-
-
-def _source_pass(
-    state: FitState, data: FitData, config: FitConfig, section_steps: float
-) -> dict[str, float]:
-    log = MeanLog()
-    count = max(1, config.batch_size // distributed.world_size())
-    place = ("fit", state.epoch, "source pass", distributed.rank())
-    for step in range(int(section_steps) * config.sections):
-        rng = stream(config.seed, *place, step, device=data.device)
-        log.add(lifter_step(state, data, config, None, count, rng))
-    return log.means()
-
-
-def _new_buffer(state: FitState, data: FitData, size: int) -> SectionBuffer:
-    skeleton, device = data.source.skeleton, data.device
-    shape = (size, state.lifter.receptive_field, skeleton.num_joints, 2)
-    return SectionBuffer(
-        torch.empty(shape, device=device),
-        torch.empty(size, skeleton.num_joints, 3, device=device),
-        torch.zeros(size, dtype=torch.bool, device=device),
-        torch.zeros(len(REASONS), dtype=torch.long, device=device),
-    )
 
 
 def _set_statistics(state: FitState, data: FitData, config: FitConfig) -> None:
@@ -282,11 +151,17 @@ def _save_epoch(
         "epoch": state.epoch + 1,
         "rule": config.checkpoint_rule,
     }
-    if better or config.checkpoint_rule == "last":
-        save_lifter(run.path / "lifter.safetensors", state.lifter, meta)
+    result = run.path / "lifter.safetensors"
+    if better or config.checkpoint_rule == "last" or not result.is_file():
+        save_lifter(result, state.lifter, meta)
     write_tensors(run.path / "generator.safetensors", state.generator.state_dict(), meta)
-    counts = {name: record.get(f"selection_{name}", 0.0) for name in REASONS}
-    write_json(run.path / "statistics.json", {"epoch": state.epoch + 1, "selection": counts})
+    write_json(run.path / "statistics.json", _statistics([*run.records(), record]))
+
+
+def _statistics(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """Counts of the whole run: generated windows by outcome, and steps of the lifter."""
+    names = [*(f"selection_{reason}" for reason in REASONS), "lifter_steps"]
+    return {name: sum(record.get(name, 0.0) for record in records) for name in names}
 
 
 def _save(run: RunDirectory, state: FitState, record: dict[str, object]) -> None:
@@ -294,6 +169,21 @@ def _save(run: RunDirectory, state: FitState, record: dict[str, object]) -> None
     if distributed.rank() == 0:
         run.log(record)
         run.save_state(content)
+
+
+def _check_finite(state: FitState, record: dict[str, float]) -> None:
+    """DataError if a section's losses or weights are not numbers, before any of it is saved."""
+    broken = sorted(name for name, value in record.items() if not math.isfinite(value))
+    for name, network in state.networks().items():
+        sums = [p.detach().sum() for p in network.parameters()]
+        if sums and not math.isfinite(float(torch.stack(sums).sum())):
+            broken.append(f"weights of the {name} network")
+    if broken:
+        raise DataError(
+            f"epoch {state.epoch + 1}, section {state.section + 1}: expected finite losses and "
+            f"weights, got others: {', '.join(broken)}; the state before this section is kept "
+            "(fix: lower fit.learning_rate_generator and its like)"
+        )
 
 
 def _check_skeletons(lifter: Lifter, source: PoseData, target: TargetData) -> None:

@@ -79,7 +79,8 @@ class MotionGenerator(nn.Module):
         root = middle[:, self.rule.skeleton.root]
         pose = (middle - root[:, None]).flatten(1)
         if self.camera is None:
-            rotation, translation = torch.eye(3).to(root).expand(root.shape[0], 3, 3), root
+            identity = torch.eye(3, dtype=root.dtype, device=root.device)
+            rotation, translation = identity.expand(root.shape[0], 3, 3), root
         else:
             features = torch.cat([pose, noises[2]], dim=1)
             rotation, translation = self.camera(features, noises[3], source.intrinsics)

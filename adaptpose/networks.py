@@ -26,7 +26,11 @@ class Trunk(nn.Module):
         sizes = [inputs, *[hidden] * depth]
         layers: list[nn.Module] = []
         for size_in, size_out in pairwise(sizes):
-            layers += [nn.Linear(size_in, size_out), nn.BatchNorm1d(size_out), nn.LeakyReLU(SLOPE)]
+            layers += [
+                nn.Linear(size_in, size_out),
+                nn.BatchNorm1d(size_out),
+                nn.LeakyReLU(SLOPE, True),
+            ]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch hidden"]:

@@ -37,7 +37,7 @@ class SamplePool:
         stored = self.samples.index_select(0, slot)
         self.samples.index_copy_(0, slot, torch.where(swap, batch[:count], stored))
         shown = torch.where(swap, stored, batch[:count])
-        return torch.cat([shown, batch[count:]])
+        return shown if count == batch.shape[0] else torch.cat([shown, batch[count:]])
 
     def state_dict(self) -> dict[str, object]:
         """What `load_state_dict` needs."""

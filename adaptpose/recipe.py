@@ -113,7 +113,7 @@ def apply_recipe(source: SourceWindows, recipe: Recipe, rule: RecipeRule) -> Gen
     root = planes[..., rule.skeleton.root]
     bones = planes @ difference_matrix(rule.skeleton, planes).T
     turned, turn = _turn_bones(bones, recipe.bone, rule)
-    posed = (turned * (1 + recipe.length_change[:, None])) @ chain.T + root[..., None]
+    posed = (turned * (1 + recipe.length_change[:, None]) @ chain.T).add_(root[..., None])
     filmed = _film(posed, recipe, rule)
     return Generated(
         posed=posed.movedim(0, -1),
@@ -167,5 +167,9 @@ def _turn_bones(bones: Tensor, parameters: Tensor, rule: RecipeRule) -> tuple[Te
 
 def _film(posed: Tensor, recipe: Recipe, rule: RecipeRule) -> Tensor:
     root = posed[..., rule.skeleton.root]
-    centre = root[:, :, rule.middle, None] if rule.keep_trajectory else root
-    return film(posed - centre[..., None], recipe.rotation, recipe.translation)
+    if not rule.keep_trajectory:
+        return film(posed - root[..., None], recipe.rotation, recipe.translation)
+    # R (p - c) + t as R p + (t - R c): the turn about the root costs no pass over all points.
+    centre = root[:, :, rule.middle].T
+    shift = recipe.translation - (recipe.rotation @ centre[..., None])[..., 0]
+    return film(posed, recipe.rotation, shift)

@@ -28,17 +28,16 @@ def rotvec_to_rotmat(rotvec: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch
 
 def quaternion_to_rotmat(wxyz: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 3 3"]:
     """Rotation matrices of quaternions (w, x, y, z) of any length but zero (AdaptPose eq. 13)."""
-    return roma.unitquat_to_rotmat(_unit(wxyz)[..., [1, 2, 3, 0]])
+    return roma.unitquat_to_rotmat(_unit(wxyz).roll(-1, dims=-1))
 
 
 def euler_zyx_to_rotmat(angles_rad: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
     """R = Rz(a) Ry(b) Rx(c) of angles (a, b, c) (AdaptPose eq. 12)."""
     a, b, c = angles_rad.unbind(-1)
+    units = torch.eye(3, dtype=angles_rad.dtype, device=angles_rad.device)
     turns = []
     for axis, angle in ((2, a), (1, b), (0, c)):
-        unit = torch.zeros_like(angles_rad)
-        unit[..., axis] = 1
-        turns.append(roma.rotvec_to_rotmat(unit * angle[..., None]))
+        turns.append(roma.rotvec_to_rotmat(units[axis] * angle[..., None]))
     return turns[0] @ turns[1] @ turns[2]
 
 

@@ -16,11 +16,11 @@ import subprocess
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
-from adaptpose.errors import CheckpointError
+from adaptpose.errors import CheckpointError, expected_message
 from adaptpose.store import read_json, read_state, write_json, write_state
 from adaptpose.version import __version__
 
@@ -82,28 +82,47 @@ def create_run(
     path: Path, kind: RunKind, config: dict[str, Any], provenance: dict[str, Any]
 ) -> RunDirectory:
     """A new run directory; CheckpointError if the folder already holds something."""
-    if path.exists() and any(path.iterdir()):
-        fix = "choose another --out, or --resume"
-        raise CheckpointError(f"{path}: expected a new or empty folder (fix: {fix})")
+    check_new_folder(path)
     run = RunDirectory(path, kind, config)
     _write_description(run, done=False)
     write_json(path / "provenance.json", provenance)
     return run
 
 
+def check_new_folder(path: Path) -> None:
+    """Raise CheckpointError unless a run can be made in a folder: new or empty, and writable."""
+    nearest = next((place for place in (path, *path.parents) if place.exists()), path)
+    if not nearest.is_dir():
+        got = f"{nearest}, which is a file"
+        raise CheckpointError(expected_message(str(path), "a folder", got, "choose another --out"))
+    if nearest == path and any(path.iterdir()):
+        fix = "choose another --out, or --resume"
+        raise CheckpointError(f"{path}: expected a new or empty folder (fix: {fix})")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        got = f"no right to write to {nearest}"
+        fix = "choose another --out, or --runs"
+        raise CheckpointError(expected_message(str(path), "a folder to write to", got, fix))
+
+
 def open_run(path: Path) -> RunDirectory:
     """An existing run directory; CheckpointError if it is not one, or of a newer version."""
     if not path.is_dir():
-        raise CheckpointError(f"{path}: no such run directory (fix: --run with a run's folder)")
+        raise CheckpointError(f"{path}: no such run directory (fix: give a run's folder)")
     description = read_json(path / "run.json", "the run's description")
-    if not isinstance(description, dict) or "format" not in description:
+    if not isinstance(description, dict) or not isinstance(description.get("format"), int):
         raise CheckpointError(f"{path}/run.json: not the description of a run")
     if description["format"] > FORMAT:
         raise CheckpointError(
             f"{path}: run directory of format {description['format']}, this version reads up to "
             f"{FORMAT} (fix: install a newer adaptpose)"
         )
-    return RunDirectory(path, description["kind"], description["config"])
+    kind: Any = description.get("kind")
+    config: Any = description.get("config")
+    if kind not in get_args(RunKind) or not isinstance(config, dict) or "done" not in description:
+        wanted = f"kind ({' or '.join(get_args(RunKind))}), config and done"
+        got = ", ".join(f"{key} {value!r:.40}" for key, value in description.items())
+        raise CheckpointError(expected_message(f"{path}/run.json", wanted, got))
+    return RunDirectory(path, kind, config)
 
 
 def latest_run(root: Path, kind: RunKind) -> RunDirectory:

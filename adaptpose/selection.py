@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from adaptpose.config import SelectionConfig
-from adaptpose.planes import STEEPEST
+from adaptpose.planes import NEAREST, STEEPEST
 
 REASONS = ("kept", "too_close", "off_screen", "too_easy", "too_hard")
 """Outcomes in the order they are tested; each window counts once."""
@@ -29,22 +29,23 @@ def select(
 ) -> Selection:
     """Keep windows in front of the camera, inside the image, neither too easy nor too hard.
 
-    Without the image test, windows beyond projection's range are still left out, as off screen.
+    Windows beyond projection's range are always left out: nearer than `planes.NEAREST` as too
+    close, steeper than `planes.STEEPEST` as off screen. What is not a number fails its test.
     `pose2d` is in normalised screen coordinates, where the image is within [-1, 1] on both axes
     (its larger side exactly). `ratio` are hard ratios (`losses.hard_ratio`), averaged here; None
     leaves the hardness test out. All on the device, without a synchronisation.
     """
-    near = pose3d_cam[..., 2].amin((1, 2)) < config.min_depth
+    # Each test is the denial of what must hold, so that NaN fails it. Beyond NEAREST and STEEPEST
+    # projection clamps: the 2D would not be that of the 3D, and can fall back into the image.
+    near = ~(pose3d_cam[..., 2].amin((1, 2)) >= max(config.min_depth, NEAREST))
+    off = ~(pose3d_cam[..., :2].abs() <= STEEPEST * pose3d_cam[..., 2:]).flatten(1).all(1)
     if config.screen:
-        off = pose2d.abs().amax((1, 2, 3)) > 1
-    else:
-        # Beyond this projection clamps, so the 2D would not be that of the 3D.
-        off = (pose3d_cam[..., :2].abs() > STEEPEST * pose3d_cam[..., 2:]).any(-1).any(-1).any(-1)
+        off = off | ~(pose2d.abs().amax((1, 2, 3)) <= 1)
     easy = hard = torch.zeros_like(near)
     if ratio is not None and config.hardness:
         centre, width = config.hardness_band
         mean = ratio.mean(dim=1)
-        easy, hard = mean <= centre - width, mean >= centre + width
+        easy, hard = mean <= centre - width, ~(mean < centre + width)
     failed = torch.stack([near, off, easy, hard])
     # The first failed test names the reason; windows that fail none are kept.
     first = failed & (failed.cumsum(0) == 1)

@@ -72,12 +72,14 @@ class FitState:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs; collective when several processes share the run."""
+        # On the CPU: gathered as they are, every process would keep tensors on all devices.
         pools = {name: pool.state_dict() for name, pool in self.pools.items()}
+        pools = {name: {k: _on_cpu(v) for k, v in pool.items()} for name, pool in pools.items()}
         return {
             "networks": {name: net.state_dict() for name, net in self.networks().items()},
             "optimisers": {name: opt.state_dict() for name, opt in self.optimisers.items()},
             "pools": distributed.from_every_rank(pools),
-            "source_errors": distributed.from_every_rank(self.source_errors),
+            "source_errors": distributed.from_every_rank(_on_cpu(self.source_errors)),
             "epoch": self.epoch,
             "section": self.section,
             "best_score": self.best_score,
@@ -148,3 +150,7 @@ def set_learning_rates(state: FitState, config: FitConfig) -> None:
     for name, optimiser in state.optimisers.items():
         for group in optimiser.param_groups:
             group["lr"] = rates[name] * factor
+
+
+def _on_cpu(value: Any) -> Any:
+    return value.cpu() if isinstance(value, torch.Tensor) else value

@@ -226,7 +226,7 @@ def lifter_step(
     }
     loss = torch.stack(list(parts.values())).sum()
     if config.loss.reprojection == "lifter" and generated is not None:
-        parts["lifter_reproject"] = _target_reprojection(state, data, config, source_count, rng)
+        parts["lifter_reproject"] = _target_reprojection(state, data, config, sizes[0], rng)
         loss = loss + config.loss.reprojection_weight * parts["lifter_reproject"]
     update(state, "lifter", loss, config)
     return _detach_all(parts)
@@ -235,7 +235,7 @@ def lifter_step(
 def _target_reprojection(
     state: FitState, data: FitData, config: FitConfig, count: int, rng: torch.Generator
 ) -> Tensor:
-    _, index = draw_windows(data.target, max(1, count), state.lifter, config, rng)
+    _, index = draw_windows(data.target, count, state.lifter, config, rng)
     root = data.target.skeleton.root
     seen = normalise_pose2d(take_frames(data.target.pose2d, index), data.normalisation, root)
     lifted = state.lifter.lift_window(seen)

@@ -80,13 +80,15 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], meta: Any) -> None:
 def read_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], Any]:
     """Named tensors and metadata of a file; CheckpointError if missing, damaged or foreign."""
     if not path.is_file():
-        raise CheckpointError(f"{path}: {what} is not there")
+        got = "a folder" if path.is_dir() else "no such file"
+        raise CheckpointError(f"{path}: {what} is not there: {got} (fix: check the path)")
     try:
         with safe_open(path, framework="pt") as file:
             meta = json.loads((file.metadata() or {}).get("meta", "null"))
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         message = f"{path}: expected {what} as safetensors, got a damaged or foreign file ({error})"
+        message += " (fix: copy it again, or give another file)"
         raise CheckpointError(message) from error
     return tensors, meta
 

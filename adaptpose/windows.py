@@ -2,7 +2,8 @@
 
 All frames of all clips lie in one tensor; a window is a centre frame and a stride. Indices are
 clamped to the clip, so windows never cross clips and edges are padded by replication
-(VideoPose3D); frames that show nothing hold the 2D of the nearest frame that does.
+(VideoPose3D); frames that show nothing hold the 2D of the nearest frame that does, and frames
+without a 3D pose that of the nearest frame of their clip that has one.
 
 A frame-rate aware stride: r of the paper refers to 50 Hz recordings, so a clip of another rate
 uses the nearest whole step to the same time, at least 1.
@@ -110,6 +111,7 @@ def build_labelled_bank(data: PoseData, device: torch.device) -> LabelledBank:
     """The frames of a source or test set on a device."""
     base = _frame_bank(data.skeleton, data.clips, device)
     pose3d = torch.cat([clip.pose3d_cam for clip in data.clips]).to(device)
+    pose3d = _hold_posed(pose3d, base)
     intrinsics = stack_intrinsics([clip.intrinsics for clip in data.clips]).to(device)
     return LabelledBank(**vars(base), pose3d_cam=pose3d, intrinsics=intrinsics)
 
@@ -117,6 +119,31 @@ def build_labelled_bank(data: PoseData, device: torch.device) -> LabelledBank:
 def shard_bank(bank: FrameBank, rank: int, world_size: int) -> FrameBank:
     """Every world_size-th centre from `rank` on: the part of one process among several."""
     return replace(bank, centres=bank.centres[rank::world_size])
+
+
+def _hold_posed(
+    pose3d_cam: Float[Tensor, "frames joints 3"], bank: FrameBank
+) -> Float[Tensor, "frames joints 3"]:
+    """The poses, with those that are not finite or a single point replaced by the nearest other.
+
+    A window around a valid frame reaches into frames that are not valid; one of them without a
+    pose would make a generated window, and with it the networks, NaN.
+    """
+    extent = (pose3d_cam - pose3d_cam[:, :1]).abs().amax((1, 2))
+    posed = torch.isfinite(pose3d_cam).flatten(1).all(dim=1) & (extent > 0)
+    if bool(posed.all()):
+        return pose3d_cam
+    count = len(posed)
+    frame = torch.arange(count, device=pose3d_cam.device)
+    before = torch.where(posed, frame, -count).cummax(0).values
+    after = torch.where(posed, frame, 2 * count).flip(0).cummin(0).values.flip(0)
+    # Frames of other clips count as infinitely far.
+    far = torch.full_like(frame, 4 * count)
+    to_before = torch.where(before >= bank.clip_start[bank.clip_of_frame], frame - before, far)
+    to_after = torch.where(after < bank.clip_end[bank.clip_of_frame], after - frame, far)
+    nearest = torch.where(to_before <= to_after, before, after)
+    nearest = torch.where(torch.minimum(to_before, to_after) < far, nearest, frame)
+    return pose3d_cam[nearest]
 
 
 def _frame_bank(

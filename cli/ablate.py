@@ -53,7 +53,8 @@ TablesOption = Annotated[
                  "fixes (choices of the released code)."),
 ]  # fmt: skip
 SeedsOption = Annotated[
-    str | None, typer.Option("--seeds", help="Seeds between commas, each a run of every row.")
+    str | None,
+    typer.Option("--seeds", help="Seeds between commas (default: 0), each a run of every row."),
 ]
 OutOption = Annotated[
     Path | None,
@@ -134,6 +135,7 @@ def execute(study: Study, device: Any, as_json: bool) -> None:
     from adaptpose.cli.ablation import Bench, carry_out
     from adaptpose.cli.ablation_study import check_place, check_study
     from adaptpose.cli.experiment import open_material
+    from adaptpose.cli.start_checks import check_start
 
     device = distributed.start(device)
     try:
@@ -147,6 +149,7 @@ def execute(study: Study, device: Any, as_json: bool) -> None:
         study = dataclasses.replace(
             study, plan=dataclasses.replace(study.plan, normalisation=seen)
         )  # fmt: skip
+        check_start(study.plan, material)
         with progress_hook(quiet=as_json or not first) as hook:
             results = carry_out(Bench(study, material, device, hook))
         if first:

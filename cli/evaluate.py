@@ -29,7 +29,7 @@ from adaptpose.cli.options import (
     ThreadsOption,
     choose,
 )
-from adaptpose.errors import CheckpointError, ConfigError
+from adaptpose.errors import CheckpointError, ConfigError, SkeletonError
 
 if TYPE_CHECKING:
     from adaptpose.clips import Normalisation
@@ -84,6 +84,7 @@ def evaluate(
 ) -> None:
     """Score lifters on labelled data: raw, scale-aligned and with test-time augmentation."""
     from adaptpose.cli.specs import change_spec, spec_to_dict
+    from adaptpose.cli.start_checks import check_specs
     from adaptpose.clip_scores import metric_names
 
     names = metric_names(metric)
@@ -95,6 +96,7 @@ def evaluate(
                "data_root": data_root}  # fmt: skip
     spec = change_spec(default_spec(run_directory, dataset), **changes)
     found = candidates(run_directory, lifter)
+    check_specs({"--dataset" if dataset else "the run's dataset": spec})
     evaluations = _evaluate_all(found, spec, names, choose(device, threads))
     if csv_file is not None:
         _write_csv(csv_file, found, evaluations)
@@ -221,7 +223,10 @@ def _evaluate_all(
     for candidate, (lifter, meta) in zip(found, lifters, strict=True):
         seen = candidate.normalisation or meta.get("normalisation") or data.normalisation
         as_trained = dataclasses.replace(data, normalisation=seen)
-        evaluations.append(score(lifter.to(device), as_trained, EvalOptions(names)))
+        try:
+            evaluations.append(score(lifter.to(device), as_trained, EvalOptions(names)))
+        except SkeletonError as error:
+            raise SkeletonError(f"{candidate.path}: {error}") from error
     return evaluations
 
 

@@ -6,13 +6,13 @@ adapted one, the oracle if asked for, and their evaluation, beside what `adaptpo
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from adaptpose import distributed
 from adaptpose.cli.specs import has_split, spec_from_dict, spec_to_dict
+from adaptpose.cli.start_checks import check_given, check_specs, given_lifter
 from adaptpose.clips import Normalisation, PoseData, TargetData
 from adaptpose.config import (
     FitConfig,
@@ -23,10 +23,10 @@ from adaptpose.config import (
 )
 from adaptpose.datasets.files import fingerprint
 from adaptpose.datasets.registry import DatasetSpec, open_dataset, open_target
-from adaptpose.errors import CheckpointError, ConfigError
+from adaptpose.errors import CheckpointError
 from adaptpose.evaluate import EvalOptions, Evaluation, evaluate
 from adaptpose.fit import Monitor, fit
-from adaptpose.lifter import Lifter, check_lifter_skeleton, save_lifter
+from adaptpose.lifter import Lifter, save_lifter
 from adaptpose.lifters import build_lifter, load_lifter
 from adaptpose.pretrain import pretrain
 from adaptpose.progress import ProgressHook
@@ -120,6 +120,7 @@ def test_spec(target: DatasetSpec) -> DatasetSpec | None:
 
 def open_material(plan: Plan) -> Material:
     """Open all data of a plan, as the lifter is to see it."""
+    check_specs({"--source": plan.source, "--target": plan.target, "--test": plan.test})
     source, target = open_dataset(plan.source), open_target(plan.target)
     test = None if plan.test is None else open_dataset(plan.test)
     seen: Normalisation = plan.normalisation or target.normalisation
@@ -136,20 +137,13 @@ def source_lifter(
     """The lifter to adapt: given, or pretrained in the run; kept as source_lifter.safetensors."""
     path = run.path / f"{LABELS['source-only']}.safetensors"
     if distributed.rank() == 0 and not path.is_file():
-        lifter, meta = _given_lifter(plan) if plan.pretrained else _pretrained(
+        lifter, meta = given_lifter(plan.pretrained) if plan.pretrained else _pretrained(
             run, plan, material, device, hook
         )  # fmt: skip
         save_lifter(path, lifter, meta)
     distributed.barrier()
     lifter, meta = load_lifter(path)
-    check_lifter_skeleton(lifter, material.source.skeleton, f"{path}")
-    wanted = material.source.normalisation
-    if meta.get("normalisation", wanted) != wanted:
-        raise ConfigError(
-            f"{plan.pretrained}: expected a lifter of 2D normalised as '{wanted}', which the "
-            f"target asks for, got '{meta['normalisation']}' (fix: pretrain one with "
-            f"--normalisation {wanted})"
-        )
+    check_given(lifter, meta, material.source, plan.pretrained or str(path))
     return lifter
 
 
@@ -204,6 +198,14 @@ def score_run(
     return evaluations
 
 
+def is_complete(run: RunDirectory) -> bool:
+    """Whether a fit run has all that its plan asks for: adaptation, oracle and scores."""
+    plan = plan_of_run(run)
+    wanted = [f"{LABELS['oracle']}.safetensors"] if plan.oracle_epochs else []
+    wanted += [] if plan.test is None else ["evaluation.json"]
+    return run.done and all((run.path / name).is_file() for name in wanted)
+
+
 def test_set_pick(run: RunDirectory) -> dict[str, float | int] | None:
     """The epoch with the lowest logged test MPJPE: what choosing on test labels would have given.
 
@@ -218,15 +220,6 @@ def test_set_pick(run: RunDirectory) -> dict[str, float | int] | None:
         "mpjpe_mm": best["monitor_mpjpe"],
         "pmpjpe_mm": best["monitor_pmpjpe"],
     }
-
-
-def _given_lifter(plan: Plan) -> tuple[Lifter, dict[str, Any]]:
-    path = Path(str(plan.pretrained))
-    if not path.is_dir():
-        return load_lifter(path)
-    run = open_run(path)
-    stem = "source_lifter" if run.kind == "fit" else "lifter"
-    return load_lifter(run.path / f"{stem}.safetensors")
 
 
 def _pretrained(

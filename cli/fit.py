@@ -47,7 +47,7 @@ TestOption = Annotated[
     str | None, typer.Option("--test", help="Labelled test set; by default the target's own.")
 ]
 SourceNoiseOption = Annotated[
-    str | None, typer.Option("--source-noise", help="Noise of the source's 2D.")
+    str | None, typer.Option("--source-noise", help="The same on the source's 2D as --noise.")
 ]
 MethodOption = Annotated[str, typer.Option("--method", help="How to adapt: adaptpose.")]
 PretrainedOption = Annotated[
@@ -119,7 +119,13 @@ def fit(
             "--pretrained": pretrained}  # fmt: skip
     chosen = choose(device, threads)
     if resume is not None:
-        rest = {"--config": config, "--set": assignments, "--out": out, "--oracle": oracle or None}
+        rest = {
+            "--config": config,
+            "--set": assignments,
+            "--out": out,
+            "--oracle": oracle or None,
+            "--method": None if method == METHODS[0] else method,
+        }
         refuse_with_resume({**flags, **data, **rest})
         execute(None, resume, chosen, as_json, data_root)
         return
@@ -158,22 +164,30 @@ def _begin(
 ) -> tuple[RunDirectory, Plan, Material]:
     """The run, new or old, with its plan and data; several processes share rank 0's."""
     from adaptpose import distributed
-    from adaptpose.cli.experiment import open_material, plan_of_run
-    from adaptpose.rundir import open_run
+    from adaptpose.cli.experiment import is_complete, open_material, plan_of_run
+    from adaptpose.cli.start_checks import check_start
+    from adaptpose.rundir import check_new_folder, open_run
 
     if plan is None:
         assert path is not None
         run = open_run(path)
         if run.kind != "fit":
-            raise CheckpointError(f"{path}: expected a fit run, got a {run.kind} run")
+            fix = f"adapt {run.kind} --resume"
+            raise CheckpointError(f"{path}: expected a fit run, got a {run.kind} (fix: {fix})")
+        if is_complete(run):
+            fix = f"adapt eval --run {path}, or begin a new run"
+            raise CheckpointError(f"{path}: the run is complete (fix: {fix})")
         plan = moved_plan(plan_of_run(run), data_root)
         material = open_material(plan)
         check_same_data(run, material.fingerprints())
         return run, plan, material
+    if path is not None and distributed.rank() == 0:
+        check_new_folder(path)
     if distributed.rank() == 0:
         notice(f"reading {plan.source.name} and {plan.target.name}")
     material = open_material(plan)
     plan = dataclasses.replace(plan, normalisation=material.source.normalisation)
+    check_start(plan, material)
     path = _create(plan, material, path, device, runs) if distributed.rank() == 0 else None
     found = distributed.from_every_rank(path)[0]
     assert isinstance(found, Path)
@@ -196,6 +210,7 @@ def _report(run: RunDirectory, material: Material, device: Any, as_json: bool) -
     from adaptpose.cli.evaluate import print_evaluations
     from adaptpose.cli.experiment import score_run, test_set_pick
 
+    _warn_if_untuned(run)
     if material.test is None:
         result: dict[str, Any] = {"run": str(run.path), "evaluations": {}}
         if as_json:
@@ -215,3 +230,12 @@ def _report(run: RunDirectory, material: Material, device: Any, as_json: bool) -
         note = "the best epoch by test labels: not a result, shown because others report it"
         print_table("test-set pick", ("epoch", "mpjpe (mm)", "pmpjpe (mm)"), [cells], note)
     notice(f"next: adapt report --run {run.path}")
+
+
+def _warn_if_untuned(run: RunDirectory) -> None:
+    from adaptpose.store import read_json
+
+    counts = read_json(run.path / "statistics.json", "the run's statistics")
+    if not counts["lifter_steps"]:
+        kept = f"{counts['selection_kept']:.0f} generated windows passed the selection"
+        notice(f"the lifter was never tuned: {kept}, fewer than a batch in every section")

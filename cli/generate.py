@@ -27,7 +27,6 @@ from adaptpose.cli.options import (
     DataRootOption,
     DeviceOption,
     JsonOption,
-    OutOption,
     RunOption,
     RunsOption,
     SeedOption,
@@ -50,6 +49,9 @@ FORMATS = ("safetensors", "npz")
 
 CountOption = Annotated[
     str | None, typer.Option("--n", help="Windows to generate, e.g. 200k or 1.5e6.")
+]
+FolderOption = Annotated[
+    Path | None, typer.Option("--out", help="Folder to write to, or to go on in.")
 ]
 DtypeOption = Annotated[
     str | None, typer.Option("--dtype", help="fp16 (default; keeps 0.5 mm) or fp32.")
@@ -74,7 +76,7 @@ ScreenOption = Annotated[
 
 def generate(
     n: CountOption = None,
-    out: OutOption = None,
+    out: FolderOption = None,
     run: RunOption = None,
     runs: RunsOption = Path("runs"),
     recipe: RecipeOption = False,

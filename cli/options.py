@@ -24,9 +24,15 @@ def _data(*names: str, help: str, **extra: Any) -> Any:
     return typer.Option(*names, help=help, rich_help_panel=_DATA, **extra)
 
 
-SourceOption = Annotated[str | None, _data("--source", help="Dataset with 3D to train on.")]
-TargetOption = Annotated[str | None, _data("--target", help="Dataset to adapt to, by its 2D.")]
-DatasetOption = Annotated[str | None, _data("--dataset", help="Dataset to evaluate on.")]
+SourceOption = Annotated[
+    str | None, _data("--source", help="Dataset with 3D to train on: a name or a path.npz.")
+]
+TargetOption = Annotated[
+    str | None, _data("--target", help="Dataset to adapt to, by its 2D: a name or a path.npz.")
+]
+DatasetOption = Annotated[
+    str | None, _data("--dataset", help="Dataset to evaluate on: a name or a path.npz.")
+]
 RigOption = Annotated[
     str | None, _data("--rig", help="Cameras that film a dataset of motions; see `adapt datasets`.")
 ]
@@ -35,17 +41,22 @@ TargetRigOption = Annotated[
 ]
 DataRootOption = Annotated[
     Path | None,
-    _data("--data-root", envvar="ADAPT_DATA", help="Folder that holds the datasets."),
+    _data("--data-root", envvar="ADAPT_DATA", help="Folder that holds the corpora."),
 ]
 SplitOption = Annotated[str | None, _data("--split", help="train, validation or test.")]
 FrameRateOption = Annotated[
     float | None, _data("--frame-rate", help="Resample motions to this rate (Hz).")
 ]
 NoiseOption = Annotated[
-    str | None, _data("--noise", help="Noise model of the 2D keypoints: a name or a file.")
+    str | None,
+    _data(
+        "--noise",
+        help="Errors of a detector on the 2D (of fit and ablate: the target's): "
+        "none, detector, or a path.json of `adapt noise-fit`.",
+    ),
 ]
 MaxClipsOption = Annotated[
-    int | None, _data("--max-clips", min=1, help="Use that many clips, spread over the dataset.")
+    int | None, _data("--max-clips", min=1, help="Use that many clips, drawn at random.")
 ]
 
 OutOption = Annotated[

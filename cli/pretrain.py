@@ -32,7 +32,7 @@ from adaptpose.cli.options import (
 from adaptpose.cli.resume import check_resumable, check_same_data, refuse_with_resume
 from adaptpose.cli.settings import settle
 from adaptpose.config import LifterConfig, PretrainConfig, config_from_dict, config_to_dict
-from adaptpose.errors import ConfigError, unknown_name_message
+from adaptpose.errors import CheckpointError, ConfigError, unknown_name_message
 
 if TYPE_CHECKING:
     from torch import device as Device
@@ -187,8 +187,10 @@ def _checked(normalisation: str | None) -> Normalisation | None:
 
 def _begun(plan: Plan, out: Path | None, runs: Path, device: Device) -> Work:
     """A new run; its directory is made only after lifter and data have proved possible."""
-    from adaptpose.rundir import create_run, new_run_path, provenance
+    from adaptpose.rundir import check_new_folder, create_run, new_run_path, provenance
 
+    if out is not None:
+        check_new_folder(out)
     data, validation = _open(plan.source)
     plan = dataclasses.replace(plan, normalisation=plan.normalisation or data.normalisation)
     _new_lifters(plan, data)
@@ -209,12 +211,16 @@ def _resumed(path: Path, data_root: Path | None, device: Device) -> Work:
     run = open_run(path)
     check_resumable(run, "pretrain")
     spec = spec_from_dict(run.config.get("source"), f"{path}/run.json, source")
-    plan = Plan(
-        change_spec(spec, data_root=data_root),
-        config_from_dict(LifterConfig, run.config["lifter"], "lifter."),
-        config_from_dict(PretrainConfig, run.config["pretrain"], "pretrain."),
-        run.config["normalisation"],
-    )
+    try:
+        plan = Plan(
+            change_spec(spec, data_root=data_root),
+            config_from_dict(LifterConfig, run.config["lifter"], "lifter."),
+            config_from_dict(PretrainConfig, run.config["pretrain"], "pretrain."),
+            run.config["normalisation"],
+        )
+    except KeyError as error:
+        message = f"{path}/run.json: no {error} in the configuration of the run"
+        raise CheckpointError(message) from error
     data, validation = _open(plan.source)
     check_same_data(run, _fingerprints(data, validation))
     return Work(run, plan, data, validation, device)
@@ -223,9 +229,11 @@ def _resumed(path: Path, data_root: Path | None, device: Device) -> Work:
 def _open(spec: DatasetSpec) -> tuple[Source, PoseData | None]:
     """The data of a spec, and the validation part of its dataset if "train" is trained on."""
     from adaptpose.cli.specs import has_split
+    from adaptpose.cli.start_checks import check_specs
     from adaptpose.datasets.generated import is_generated
     from adaptpose.datasets.registry import open_dataset, open_windows
 
+    check_specs({"--source": spec})
     notice(f"reading {spec.name}")
     if is_generated(spec.name):
         return open_windows(spec), None

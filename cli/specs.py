@@ -44,6 +44,8 @@ def spec_to_dict(spec: DatasetSpec) -> dict[str, Any]:
         values["data_root"] = str(spec.data_root.resolve())
     if Path(spec.name).suffix == ".npz" or is_generated(spec.name):
         values["name"] = str(Path(spec.name).resolve())
+    if Path(spec.noise).suffix == ".json":
+        values["noise"] = str(Path(spec.noise).resolve())
     return values
 
 

@@ -58,9 +58,9 @@ def check_sides(clip: Clip2D, skeleton: Skeleton, where: str) -> None:
         crossed = crossed_sides_2d(clip.pose2d[clip.valid], skeleton)
     if crossed:
         raise DataError(
-            f"{where}, clip '{clip.name}': left and right are crossed for '{skeleton.name}' "
-            "(fix: check the order of the joints; 'h36m17' has the right leg first, "
-            "'h36m17-left-first' the left one; and that x points right, y down, z forward)"
+            f"{where}, clip '{clip.name.strip('/')}': left and right are crossed for "
+            f"'{skeleton.name}' (fix: check the order of the joints; 'h36m17' has the right leg "
+            "first, 'h36m17-left-first' the left one; and that x points right, y down, z forward)"
         )
 
 
@@ -71,7 +71,7 @@ def check_reprojection(clip: Clip3D, skeleton: Skeleton, where: str) -> None:
     wrong axes and wrong intrinsics, not the errors of a detector.
     """
     in_front = clip.valid & (clip.pose3d_cam[..., 2] > MIN_DEPTH).all(dim=-1)
-    thing = f"{where}, clip '{clip.name}'"
+    thing = f"{where}, clip '{clip.name.strip('/')}'"
     if int(in_front.sum()) * 2 < int(clip.valid.sum()):
         raise DataError(
             f"{thing}: most 3D poses are behind the camera (fix: pose3d_cam is absolute, in "

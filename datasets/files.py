@@ -41,8 +41,8 @@ from adaptpose.camera import Intrinsics, intrinsics_to_normalised, px_to_normali
 from adaptpose.clips import Clip2D, Clip3D, PoseData, TargetData, check_clip
 from adaptpose.datasets.checks import check_reprojection, check_sides
 from adaptpose.datasets.file_reader import ArchiveReader, open_archive
-from adaptpose.errors import DataError, expected_message
-from adaptpose.skeleton import skeleton_by_name
+from adaptpose.errors import DataError, SkeletonError, expected_message
+from adaptpose.skeleton import Skeleton, skeleton_by_name
 
 _FILE_KEYS = ("skeleton", "name", "licence", "credit", "synthetic", "normalisation")
 _CLIP_KEYS = (
@@ -92,7 +92,7 @@ def read_dataset(path: Path, need_3d: bool) -> PoseData | TargetData:
     with open_archive(path, _FILE_KEYS + _CLIP_KEYS) as reader:
         common: dict[str, Any] = {
             "name": reader.text("", "name", path.stem),
-            "skeleton": skeleton_by_name(reader.text("", "skeleton")),
+            "skeleton": _skeleton(reader, path),
             "synthetic": reader.has("", "synthetic") and reader.number("", "synthetic") != 0,
             "normalisation": reader.choice("", "normalisation", ("screen", "root_frobenius")),
         }
@@ -157,12 +157,21 @@ def _save_whole(arrays: dict[str, Any], path: Path) -> None:
 
 
 def _checked(data: _Data, path: Path) -> _Data:
+    if not any(bool(clip.valid.any()) for clip in data.clips):
+        raise DataError(f"{path}: no frame of any clip is marked valid (fix: the 'valid' arrays)")
     for clip in data.clips:
         check_clip(clip, data.skeleton, str(path))
         if isinstance(clip, Clip3D):
             check_reprojection(clip, data.skeleton, str(path))
         check_sides(clip, data.skeleton, str(path))
     return data
+
+
+def _skeleton(reader: ArchiveReader, path: Path) -> Skeleton:
+    try:
+        return skeleton_by_name(reader.text("", "skeleton"))
+    except SkeletonError as error:
+        raise SkeletonError(f"{path}: {error}") from error
 
 
 def _read_clip2d(reader: ArchiveReader, name: str) -> Clip2D:

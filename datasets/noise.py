@@ -11,13 +11,8 @@ radius alone. The Gaussian process is the sum of a slow part (the bias a detecto
 in a view), a faster part, both AR(1) in time, and jitter without memory; their shares add to 1.
 """
 
-import json
 import math
-import os
-import tempfile
-from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -26,98 +21,39 @@ from scipy.signal import lfilter
 from torch import Tensor
 
 from adaptpose.clips import PoseData
-from adaptpose.errors import ConfigError, DataError, expected_message, unknown_name_message
+from adaptpose.datasets.noise_model import (
+    DEFAULT_NOISE,
+    JOINT_CLASSES,
+    SWAP_GROUPS,
+    DetectorNoise,
+    joint_class,
+    load_noise,
+    noise_provenance,
+    save_noise,
+)
+from adaptpose.errors import ConfigError, expected_message
 from adaptpose.runtime import stream
 from adaptpose.skeleton import Skeleton, mirror_free_name, mirror_name
 
-JOINT_CLASSES = (
-    "pelvis", "spine", "thorax", "nose", "head", "hip", "knee", "ankle", "shoulder", "elbow",
-    "wrist",
-)  # fmt: skip
-_MIDDLE_CLASS = {
-    "hip": "pelvis", "spine": "spine", "thorax": "thorax", "neck_nose": "nose", "head": "head",
-}  # fmt: skip
-SWAP_GROUPS = (("hip", "knee", "ankle"), ("shoulder", "elbow", "wrist"))
-"""Joints that change sides together: the legs, and the arms."""
+__all__ = [
+    "DEFAULT_NOISE",
+    "JOINT_CLASSES",
+    "SWAP_GROUPS",
+    "DetectorNoise",
+    "add_detector_noise",
+    "apply_noise",
+    "bursts",
+    "gaussianise",
+    "joint_class",
+    "load_noise",
+    "noise_provenance",
+    "person_size",
+    "save_noise",
+    "student_process",
+]
 
-DEFAULT_NOISE = Path(__file__).with_name("detector_noise.json")
-"""The shipped model; its provenance says what it was fitted on."""
-_FORMAT = "adaptpose detector noise 1"
 _LEAD_IN = 6.0
 """Mean burst lengths simulated before the first frame, so that a clip can start in a burst."""
-
-
-@dataclass(frozen=True)
-class DetectorNoise:
-    """Parameters of a detector's errors. All zero, as by default, it changes nothing.
-
-    `scale`: Student-t scale per joint class (`JOINT_CLASSES`), share of the person's size;
-    `tail_dof`: degrees of freedom ν, smaller is heavier-tailed. `slow_share`, `jitter_share`:
-    shares of the slow and the memoryless part of the error's Gaussian variance, the rest is the
-    fast part; `slow_s`, `fast_s`: their correlation times. Swaps: bursts per second for each of
-    `SWAP_GROUPS` and mean length. Missing: bursts per second for each joint and mean length; a
-    missing joint holds its last place, or, in `gross_share` of the bursts, lies off by a normal
-    offset of `gross_scale` person sizes; its confidence is multiplied by `missing_confidence`.
-    Confidence: min(1, level · exp(-slope · error share + spread · normal)).
-    """
-
-    scale: dict[str, float] = field(default_factory=lambda: dict.fromkeys(JOINT_CLASSES, 0.0))
-    tail_dof: float = 5.0
-    slow_share: float = 0.0
-    slow_s: float = 2.0
-    fast_s: float = 0.1
-    jitter_share: float = 0.0
-    swap_rate_hz: float = 0.0
-    swap_mean_s: float = 0.1
-    missing_rate_hz: float = 0.0
-    missing_mean_s: float = 0.1
-    missing_confidence: float = 0.0
-    gross_share: float = 0.0
-    gross_scale: float = 0.2
-    confidence_level: float = 1.0
-    confidence_slope: float = 0.0
-    confidence_spread: float = 0.0
-
-    def __post_init__(self) -> None:
-        if set(self.scale) != set(JOINT_CLASSES):
-            wrong = ", ".join(sorted(set(self.scale) ^ set(JOINT_CLASSES)))
-            expected = f"a value for each of {', '.join(JOINT_CLASSES)}"
-            raise ConfigError(
-                expected_message("detector noise, scale", expected, f"a mismatch in {wrong}")
-            )
-        numbers = {f"scale.{joint}": value for joint, value in self.scale.items()}
-        numbers |= {f.name: getattr(self, f.name) for f in fields(self) if f.name != "scale"}
-        for name, value in numbers.items():
-            positive = name in ("tail_dof", "slow_s", "fast_s", "swap_mean_s", "missing_mean_s")
-            if not math.isfinite(value) or value < 0 or (positive and value == 0):
-                expected = f"a number {'above' if positive else 'of at least'} 0"
-                raise ConfigError(expected_message(f"detector noise, {name}", expected, str(value)))
-        for name in ("gross_share", "missing_confidence", "confidence_level"):
-            if getattr(self, name) > 1:
-                got = str(getattr(self, name))
-                raise ConfigError(expected_message(f"detector noise, {name}", "at most 1", got))
-        if self.slow_share + self.jitter_share > 1:
-            got = f"{self.slow_share} + {self.jitter_share}"
-            raise ConfigError(
-                expected_message("detector noise, slow_share + jitter_share", "at most 1", got)
-            )
-
-    def correlation(self, lag_s: float) -> float:
-        """Correlation of the Gaussian behind the error at a time difference of `lag_s` seconds."""
-        if lag_s == 0:
-            return 1.0
-        fast = 1 - self.slow_share - self.jitter_share
-        slow = self.slow_share * math.exp(-abs(lag_s) / self.slow_s)
-        return slow + fast * math.exp(-abs(lag_s) / self.fast_s)
-
-    def times(self, factor: float) -> "DetectorNoise":
-        """The same detector with errors and burst rates `factor` times as large."""
-        return replace(
-            self,
-            scale={joint: value * factor for joint, value in self.scale.items()},
-            swap_rate_hz=self.swap_rate_hz * factor,
-            missing_rate_hz=self.missing_rate_hz * factor,
-        )
 
 
 def person_size(
@@ -128,14 +64,6 @@ def person_size(
     high = torch.where(finite, pose2d, torch.full_like(pose2d, -torch.inf)).amax(-2)
     low = torch.where(finite, pose2d, torch.full_like(pose2d, torch.inf)).amin(-2)
     return torch.where(finite.any(-2), high - low, torch.zeros_like(high)).norm(dim=-1)
-
-
-def joint_class(joint: str) -> str:
-    """The class in `JOINT_CLASSES` of a joint by name; DataError for a joint without one."""
-    name = _MIDDLE_CLASS.get(joint, mirror_free_name(joint))
-    if name not in JOINT_CLASSES:
-        raise DataError(unknown_name_message("joint class of", joint, JOINT_CLASSES))
-    return name
 
 
 def apply_noise(
@@ -228,59 +156,6 @@ def bursts(
     last, begun = end.cummax(dim=0)
     constant = uniform[..., 3:].gather(0, begun[..., None].expand(*shape, 3))
     return (last > time)[lead:], constant[lead:]
-
-
-def load_noise(path: Path | None = None) -> DetectorNoise:
-    """The model of a JSON file, by default the shipped one; DataError if it is damaged."""
-    where = path or DEFAULT_NOISE
-    values = _read_json(where).get("model")
-    known = [f.name for f in fields(DetectorNoise)]
-    if not isinstance(values, dict):
-        raise DataError(expected_message(f"{where}, model", "a table of parameters", str(values)))
-    for name in values:
-        if name not in known:
-            raise DataError(f"{where}: {unknown_name_message('parameter', name, known)}")
-    if missing := [name for name in known if name not in values]:
-        raise DataError(expected_message(str(where), "all parameters", f"no {missing[0]}"))
-    try:
-        scale = {str(joint): float(value) for joint, value in dict(values["scale"]).items()}
-        rest = {name: float(values[name]) for name in known if name != "scale"}
-        return DetectorNoise(scale=scale, **rest)
-    except (TypeError, ValueError, ConfigError) as error:
-        raise DataError(f"{where}: {error}") from error
-
-
-def noise_provenance(path: Path | None = None) -> dict[str, str]:
-    """What a model file says about its origin: data, credit, command, priors."""
-    values = _read_json(path or DEFAULT_NOISE).get("provenance", {})
-    return {str(key): str(value) for key, value in dict(values).items()}
-
-
-def save_noise(path: Path, model: DetectorNoise, provenance: dict[str, str]) -> None:
-    """Write a model and its origin as JSON, whole or not at all."""
-    payload = {"format": _FORMAT, "provenance": provenance, "model": asdict(model)}
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(json.dumps(payload, indent=2, ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(expected_message(str(path), "a noise model (JSON)", str(error))) from error
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        fix = "make one with adapt noise-fit"
-        raise DataError(expected_message(str(path), f"format '{_FORMAT}'", "another", fix))
-    return content
 
 
 def _ar1(white: Tensor, coefficient: float) -> Tensor:

@@ -13,32 +13,39 @@ errors happen at all is documented (Ronchi and Perona, ICCV 2017: inversion and 
 import datetime
 import math
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from scipy.optimize import least_squares, minimize_scalar
 from torch import Tensor
 
-from adaptpose.datasets.detection_errors import (
-    DetectionErrors,
-    measure_errors,
-    without_swaps,
-)
-from adaptpose.datasets.noise import (
-    JOINT_CLASSES,
-    DetectorNoise,
-    gaussianise,
-    joint_class,
-    student_process,
+from adaptpose.datasets.detection_errors import DetectionErrors, measure_errors, without_swaps
+from adaptpose.datasets.noise import JOINT_CLASSES, DetectorNoise, gaussianise, joint_class
+from adaptpose.datasets.noise_report import NoiseReport, report_of
+from adaptpose.datasets.noise_statistics import (
+    autocorrelation,
+    count_bursts,
+    finite,
+    missing_limbs,
 )
 from adaptpose.datasets.pose2sim import CREDIT, read_pose2sim
 from adaptpose.errors import DataError, expected_message
-from adaptpose.runtime import stream
 from adaptpose.skeleton import H36M_17
+
+__all__ = [
+    "ALWAYS_PRIOR",
+    "MIN_BURSTS",
+    "PRIOR",
+    "NoiseFit",
+    "NoiseReport",
+    "autocorrelation",
+    "fit_errors",
+    "fit_noise",
+    "fit_report",
+    "fit_student",
+]
 
 PRIOR = DetectorNoise(
     slow_s=5.0,
@@ -54,43 +61,12 @@ PRIOR = DetectorNoise(
 ALWAYS_PRIOR = ("missing_confidence", "gross_share", "gross_scale")
 """Detectors report nothing where a joint is missing, so what would stand there is a choice."""
 MIN_BURSTS = 5
-LAGS_S = (1 / 60, 0.1, 0.25, 0.5, 1.0)
-"""Time differences at which the report compares autocorrelations."""
 _MIN_FRAMES = 30
 _TAIL_BOUNDS = (1.5, 60.0)
 _FAST_BOUNDS_S = (0.01, 0.6)
 _LONGEST_LAG_S = 5.0
 _SAMPLES = 20_000
 """Radii per class that the likelihood looks at: more change nothing but the time it takes."""
-
-
-@dataclass(frozen=True)
-class NoiseReport:
-    """What was measured, and what the fitted model gives for the same.
-
-    Errors in pixels are radii. `plain_*` are reprojection errors of all views together with the
-    calibration as it came; `error_*` are those of single detections. `missing_bursts` counts
-    moments at which one camera lost joints, since joints lost together are one event;
-    `missing_share` is without the nose, which is lost to the view from behind.
-    `confidence_by_error` is (upper bound of the error share, mean confidence).
-    """
-
-    detections: int
-    cameras: int
-    seconds: float
-    person_size_px: float
-    plain_median_px: float
-    plain_p95_px: float
-    error_median_px: float
-    error_p95_px: float
-    model_median_px: float
-    model_p95_px: float
-    correlation: tuple[tuple[float, float, float], ...]
-    missing_share: float
-    missing_bursts: int
-    swap_bursts: int
-    confidence_by_error: tuple[tuple[float, float], ...]
-    prior_fields: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -112,7 +88,7 @@ def fit_report(session: Path, trial: str | None = None) -> NoiseFit:
     recording = read_pose2sim(session, trial)
     errors = measure_errors(recording)
     model, prior_fields = fit_errors(errors)
-    report = _report(errors, model, prior_fields)
+    report = report_of(errors, model, prior_fields)
     provenance = {
         "source": f"{recording.name}: OpenPose BODY_25B detections, {report.cameras} cameras, "
         f"{report.seconds:.2f} s at {recording.frame_rate_hz:g} Hz, one person",
@@ -139,7 +115,7 @@ def fit_errors(errors: DetectionErrors) -> tuple[DetectorNoise, tuple[str, ...]]
     share = without_swaps(errors)
     classes = [joint_class(joint) for joint in H36M_17.joints]
     radii = {
-        name: _finite(share[:, :, [i for i, c in enumerate(classes) if c == name]].norm(dim=-1))
+        name: finite(share[:, :, [i for i, c in enumerate(classes) if c == name]].norm(dim=-1))
         for name in JOINT_CLASSES
     }
     if empty := [name for name, values in radii.items() if not len(values)]:
@@ -171,34 +147,6 @@ def fit_student(radii: dict[str, Tensor]) -> tuple[float, dict[str, float]]:
     )
     tail_dof = math.exp(float(found.x))
     return tail_dof, {name: _student_scale(r, tail_dof) for name, r in radii.items()}
-
-
-def autocorrelation(
-    series: Float[Tensor, "cameras frames joints 2"], max_lag: int
-) -> Float[Tensor, "lags"]:
-    """Correlation at lags 0 to `max_lag` frames, pooled over series, about 0 and not the mean.
-
-    The mean of a series is the slow part of its error and must stay in. NaN pairs are left out.
-    """
-    seen = torch.isfinite(series).all(-1, keepdim=True)
-    values = torch.where(seen, series, torch.zeros_like(series))
-    power, present = values.square().sum(-1, keepdim=True), seen.to(series.dtype)
-    early = _lagged_products(power, present, max_lag)
-    late = _lagged_products(present, power, max_lag)
-    products = _lagged_products(values, values, max_lag)
-    return products / (early * late).clamp_min(1e-24).sqrt()
-
-
-def _lagged_products(early: Tensor, late: Tensor, max_lag: int) -> Tensor:
-    """Sums over everything of early(t) · late(t + lag), lags 0 to `max_lag`, by FFT over t."""
-    length = early.shape[1] + max_lag + 1
-    spectrum = torch.fft.rfft(early, length, dim=1).conj() * torch.fft.rfft(late, length, dim=1)
-    sums = torch.fft.irfft(spectrum.sum(dim=(0, 2, 3)), length)
-    return sums[: max_lag + 1]
-
-
-def _finite(values: Tensor) -> Tensor:
-    return values[torch.isfinite(values)]
 
 
 def _thinned(values: Tensor) -> Tensor:
@@ -260,17 +208,17 @@ def _fit_bursts(
     model: DetectorNoise, errors: DetectionErrors
 ) -> tuple[DetectorNoise, tuple[str, ...]]:
     """Burst rates and lengths where bursts were seen often enough, priors elsewhere."""
-    lost = _missing(errors)
+    lost = missing_limbs(errors)
     prior_fields: list[str] = []
     changes: dict[str, float] = {}
     for name, mask, events in (
-        ("swap", errors.swapped, _count_bursts(errors.swapped)),
-        ("missing", lost, _count_bursts(lost.any(-1, keepdim=True))),
+        ("swap", errors.swapped, count_bursts(errors.swapped)),
+        ("missing", lost, count_bursts(lost.any(-1, keepdim=True))),
     ):
         if events < MIN_BURSTS:
             prior_fields += [f"{name}_rate_hz", f"{name}_mean_s"]
             continue
-        single = _count_bursts(mask)
+        single = count_bursts(mask)
         changes[f"{name}_rate_hz"] = single * errors.frame_rate_hz / mask.numel()
         changes[f"{name}_mean_s"] = float(mask.sum()) / single / errors.frame_rate_hz
     return replace(model, **changes), tuple(prior_fields)
@@ -294,65 +242,3 @@ def _fit_confidence(model: DetectorNoise, errors: DetectionErrors, share: Tensor
         confidence_slope=max(0.0, float(slope)),
         confidence_spread=float(spread),
     )
-
-
-def _missing(errors: DetectionErrors) -> Tensor:
-    """Mask of missing limb joints: the others are means, or hidden by the view."""
-    limbs = [*H36M_17.left, *H36M_17.right]
-    return errors.confidence[:, :, limbs] <= 0
-
-
-def _count_bursts(mask: Tensor) -> int:
-    """Number of runs of True along the frames."""
-    before = torch.zeros_like(mask)
-    before[:, 1:] = mask[:, :-1]
-    return int((mask & ~before).sum())
-
-
-def _report(
-    errors: DetectionErrors, model: DetectorNoise, prior_fields: tuple[str, ...]
-) -> NoiseReport:
-    share = without_swaps(errors)
-    scale = share.new_tensor([model.scale[joint_class(j)] for j in H36M_17.joints])
-    radius_px = _finite(share.norm(dim=-1) * errors.size_px[..., None])
-    drawn = student_process(20_000, 17, 1.0, replace(model, slow_share=0.0, jitter_share=1.0),
-                            stream(0, "noise_report"))  # fmt: skip
-    size_px = float(_finite(errors.size_px.flatten()).median())
-    model_px = (drawn.norm(dim=-1) * scale * size_px).flatten()
-    model_px = model_px[:: max(1, len(model_px) // 100_000)]
-    gaussian = gaussianise(share / scale[:, None], model.tail_dof)
-    rate = errors.frame_rate_hz
-    lags = [round(lag * rate) for lag in LAGS_S if 0 < round(lag * rate) < share.shape[1]]
-    measured = autocorrelation(gaussian, max(lags))
-    lost = _missing(errors)
-    return NoiseReport(
-        detections=len(radius_px),
-        cameras=share.shape[0],
-        seconds=share.shape[1] / rate,
-        person_size_px=size_px,
-        plain_median_px=float(_finite(errors.plain_px).median()),
-        plain_p95_px=float(_finite(errors.plain_px).quantile(0.95)),
-        error_median_px=float(radius_px.median()),
-        error_p95_px=float(radius_px.quantile(0.95)),
-        model_median_px=float(model_px.median()),
-        model_p95_px=float(model_px.quantile(0.95)),
-        correlation=tuple(
-            (lag / rate, float(measured[lag]), model.correlation(lag / rate)) for lag in lags
-        ),
-        missing_share=float(lost.double().mean()),
-        missing_bursts=_count_bursts(lost.any(-1, keepdim=True)),
-        swap_bursts=_count_bursts(errors.swapped),
-        confidence_by_error=_confidence_table(share, errors.confidence),
-        prior_fields=prior_fields,
-    )
-
-
-def _confidence_table(share: Tensor, confidence: Tensor) -> tuple[tuple[float, float], ...]:
-    radius = share.norm(dim=-1)
-    edges = [0.0, 0.01, 0.02, 0.03, 0.05, 0.1, 1.0]
-    rows = []
-    for low, high in pairwise(edges):
-        values = confidence[(radius >= low) & (radius < high)]
-        if len(values):
-            rows.append((high, float(values.mean())))
-    return tuple(rows)

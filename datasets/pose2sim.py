@@ -9,26 +9,41 @@ and are turned: z-up = (z, x, y). Joint names follow `adaptpose.skeleton`'s styl
 Demo data and formats: Pagnon et al., Pose2Sim (BSD-3-Clause).
 """
 
-import json
-import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from adaptpose.camera import Intrinsics, stack_intrinsics
-from adaptpose.datasets.tomltext import parse_toml
+from adaptpose.camera import stack_intrinsics
+from adaptpose.datasets.pose2sim_files import (
+    CalibratedCamera,
+    MarkerTrack,
+    last_number,
+    read_calibration,
+    read_detections,
+    read_trc,
+)
 from adaptpose.datasets.triangulation import Views
 from adaptpose.errors import DataError, expected_message, unknown_name_message
 from adaptpose.skeleton import H36M_17
 
-CREDIT = "Pose2Sim demo data: Pagnon et al., BSD-3-Clause, (c) 2022 perfanalytics"
+__all__ = [
+    "BODY_25B",
+    "BODY_25B_TO_H36M",
+    "CREDIT",
+    "CalibratedCamera",
+    "MarkerTrack",
+    "Pose2SimTrial",
+    "body_25b_to_h36m",
+    "read_calibration",
+    "read_detections",
+    "read_pose2sim",
+    "read_trc",
+]
 
+CREDIT = "Pose2Sim demo data: Pagnon et al., BSD-3-Clause, (c) 2022 perfanalytics"
 BODY_25B = (
     "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder",
     "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip",
@@ -37,10 +52,8 @@ BODY_25B = (
     "right_heel",
 )  # fmt: skip
 """Joint order of OpenPose's experimental BODY_25B model, which Pose2Sim reads by default."""
-
 _LIMB_JOINTS = [f"{side}_{joint}" for side in ("left", "right") for joint in
                 ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")]  # fmt: skip
-
 BODY_25B_TO_H36M: dict[str, tuple[str, ...]] = {
     "hip": ("left_hip", "right_hip"),
     "spine": ("left_hip", "right_hip", "left_shoulder", "right_shoulder"),
@@ -50,34 +63,6 @@ BODY_25B_TO_H36M: dict[str, tuple[str, ...]] = {
     **{joint: (joint,) for joint in _LIMB_JOINTS},
 }
 """Human3.6M joint -> BODY_25B joints whose mean stands in for it."""
-
-_TRC_NAMES = {
-    "Neck": "upper_neck", "Head": "head_top", "Nose": "nose",
-    **{side[0].upper() + joint.title().replace("_", ""): f"{side}_{joint}"
-       for side in ("left", "right")
-       for joint in ("hip", "knee", "ankle", "big_toe", "small_toe", "heel", "shoulder", "elbow",
-                     "wrist")},
-}  # fmt: skip
-_TRC_UNITS_M = {"m": 1.0, "cm": 0.01, "mm": 0.001}
-
-
-@dataclass(frozen=True)
-class CalibratedCamera:
-    """One fixed camera: name, image size, intrinsics in pixels (model "opencv"), `T_cam_world`."""
-
-    name: str
-    image_size_px: tuple[int, int]
-    intrinsics_px: Intrinsics
-    T_cam_world: Float[Tensor, "4 4"]
-
-
-@dataclass(frozen=True)
-class MarkerTrack:
-    """Named points over time, world coordinates (m, z up); NaN where a point was not found."""
-
-    names: tuple[str, ...]
-    frame_rate_hz: float
-    points_world: Float[Tensor, "frames markers 3"]
 
 
 @dataclass(frozen=True)
@@ -128,71 +113,6 @@ def read_pose2sim(session: Path, trial: str | None = None) -> Pose2SimTrial:
     return Pose2SimTrial(folder.name, markers.frame_rate_hz, cameras, pose2d, confidence, markers)
 
 
-def read_calibration(path: Path) -> tuple[CalibratedCamera, ...]:
-    """The cameras of a Pose2Sim calibration file, in its order.
-
-    `rotation` is the Rodrigues vector and `translation` the shift (m) from world to camera;
-    `distortions` are k1, k2, p1, p2 (and k3). Fisheye lenses raise DataError, as damage does.
-    """
-    tables = parse_toml(_read_text(path), str(path))
-    cameras = [
-        _camera(table, f"{path}, [{name}]")
-        for name, table in tables.items()
-        if isinstance(table, dict) and name != "metadata"
-    ]
-    if not cameras:
-        raise DataError(expected_message(str(path), "tables of cameras", "none"))
-    return tuple(cameras)
-
-
-def read_detections(
-    folder: Path,
-) -> tuple[Float[Tensor, "frames 25 2"], Float[Tensor, "frames 25"]]:
-    """Pixels and confidence of the first person in each frame's JSON, in the order of `BODY_25B`.
-
-    Frames follow the last number in the file names. Joints that were not detected, and all joints
-    of a frame without a person, are NaN with confidence 0. DataError names a damaged file.
-    """
-    files = sorted(folder.glob("*.json"), key=_frame_number)
-    if not files:
-        raise DataError(expected_message(str(folder), "one JSON file per frame", "none"))
-    points = torch.stack([_read_frame(path) for path in files])
-    confidence = points[..., 2]
-    missing = (confidence <= 0)[..., None]
-    pose2d = torch.where(missing, torch.full_like(points[..., :2], torch.nan), points[..., :2])
-    return pose2d, confidence
-
-
-def read_trc(path: Path) -> MarkerTrack:
-    """Points of a TRC file in metres with z up; blanks are NaN.
-
-    Known OpenPose markers get this package's names, others keep theirs. DataError names the line
-    that is cut short, a row count below the header's, or a foreign header.
-    """
-    lines = _read_text(path).splitlines()
-    header = dict(zip(*(line.split("\t") for line in lines[1:3]), strict=False))
-    names = [name.strip() for name in lines[3].split("\t")[2::3]] if len(lines) > 3 else []
-    names = [name for name in names if name]
-    scale = _TRC_UNITS_M.get(header.get("Units", "").strip())
-    if not lines or not lines[0].startswith("PathFileType") or scale is None or not names:
-        raise DataError(
-            expected_message(str(path), "a TRC header with units m, cm or mm", repr(lines[:1]))
-        )
-    rows = [
-        _trc_row(line, len(names), f"{path}, line {number}")
-        for number, line in enumerate(lines[5:], start=6)
-        if line.strip()
-    ]
-    expected = _number(header.get("NumFrames", ""), f"{path}, NumFrames")
-    if len(rows) != int(expected):
-        raise DataError(expected_message(str(path), f"{int(expected)} frames", f"{len(rows)}"))
-    rate = _number(header.get("DataRate", ""), f"{path}, DataRate")
-    points = torch.tensor(rows, dtype=torch.float64).reshape(len(rows), len(names), 3) * scale
-    return MarkerTrack(
-        tuple(_TRC_NAMES.get(name, name) for name in names), rate, points[..., [2, 0, 1]]
-    )
-
-
 def body_25b_to_h36m(
     pose2d: Float[Tensor, "*batch 25 2"], confidence: Float[Tensor, "*batch 25"]
 ) -> tuple[Float[Tensor, "*batch 17 2"], Float[Tensor, "*batch 17"]]:
@@ -206,36 +126,6 @@ def body_25b_to_h36m(
         poses.append(pose2d[..., parts, :].mean(dim=-2))
         confidences.append(confidence[..., parts].amin(dim=-1))
     return torch.stack(poses, dim=-2), torch.stack(confidences, dim=-1)
-
-
-def _camera(table: dict[str, Any], where: str) -> CalibratedCamera:
-    if table.get("fisheye"):
-        raise DataError(expected_message(where, "a pinhole lens", "fisheye = true"))
-    matrix = _tensor(table, "matrix", where, (3, 3))
-    values = [*table.get("distortions", []), 0.0][:5] if "distortions" in table else []
-    k1, k2, p1, p2, k3 = _tensor({"distortions": values}, "distortions", where, (5,)).tolist()
-    width, height = _tensor(table, "size", where, (2,)).tolist()
-    T_cam_world = torch.eye(4, dtype=torch.float64)
-    T_cam_world[:3, :3] = roma.rotvec_to_rotmat(_tensor(table, "rotation", where, (3,)))
-    T_cam_world[:3, 3] = _tensor(table, "translation", where, (3,))
-    distortion = torch.tensor([k1, k2, k3, p1, p2], dtype=torch.float64)
-    lens = Intrinsics(matrix.diagonal()[:2].clone(), matrix[:2, 2].clone(), distortion, "opencv")
-    name = str(table.get("name", where))
-    return CalibratedCamera(name, (round(width), round(height)), lens, T_cam_world)
-
-
-def _tensor(table: dict[str, Any], key: str, where: str, shape: tuple[int, ...]) -> Tensor:
-    try:
-        value = torch.tensor(table[key], dtype=torch.float64)
-    except (KeyError, TypeError, ValueError) as error:
-        message = expected_message(f"{where}, {key}", f"numbers of shape {shape}", "none")
-        raise DataError(message) from error
-    if tuple(value.shape) != shape or not bool(torch.isfinite(value).all()):
-        got = f"shape {tuple(value.shape)} or values that are not finite"
-        raise DataError(
-            expected_message(f"{where}, {key}", f"finite numbers of shape {shape}", got)
-        )
-    return value
 
 
 def _trial_folder(session: Path, trial: str | None) -> Path:
@@ -256,10 +146,10 @@ def _trial_folder(session: Path, trial: str | None) -> Path:
 
 def _detection_folders(parent: Path, cameras: tuple[CalibratedCamera, ...]) -> list[Path]:
     """One folder per calibrated camera, paired by the number in the names."""
-    found = {_last_number(path.name): path for path in parent.glob("*_json") if path.is_dir()}
+    found = {last_number(path.name): path for path in parent.glob("*_json") if path.is_dir()}
     folders = []
     for camera in cameras:
-        path = found.get(_last_number(camera.name))
+        path = found.get(last_number(camera.name))
         if path is None:
             got = ", ".join(sorted(p.name for p in found.values())) or "none"
             thing = f"{parent}, detections of camera '{camera.name}'"
@@ -274,55 +164,3 @@ def _only(session: Path, pattern: str, what: str) -> Path:
         got = ", ".join(path.name for path in found) or "none"
         raise DataError(expected_message(f"{session}, {what}", f"one file {pattern}", got))
     return found[0]
-
-
-def _read_frame(path: Path) -> Tensor:
-    """(25, 3) of x, y, confidence; zeros without a person."""
-    try:
-        people = json.loads(_read_text(path))["people"]
-        # Person association leaves {} where it found nobody.
-        found = bool(people) and people[0] != {}
-        values = people[0]["pose_keypoints_2d"] if found else [0.0] * 75
-        points = torch.tensor(values, dtype=torch.float64)
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        fix = "run the detection of this frame again"
-        message = expected_message(str(path), "OpenPose's JSON of one frame", repr(error), fix)
-        raise DataError(message) from error
-    if points.numel() != 75 or not bool(torch.isfinite(points).all()):
-        got = f"{points.numel()} numbers"
-        raise DataError(expected_message(str(path), "25 joints of BODY_25B (75 numbers)", got))
-    return points.reshape(25, 3)
-
-
-def _frame_number(path: Path) -> tuple[int, str]:
-    return _last_number(path.stem), path.name
-
-
-def _last_number(name: str) -> int:
-    digits = re.findall(r"\d+", name)
-    return int(digits[-1]) if digits else -1
-
-
-def _trc_row(line: str, markers: int, where: str) -> list[float]:
-    cells = line.split("\t")[2 : 2 + 3 * markers]
-    if len(cells) != 3 * markers:
-        raise DataError(
-            expected_message(
-                where, f"{3 * markers} coordinates", f"{len(cells)}", "file cut short?"
-            )
-        )
-    return [_number(cell, where) if cell.strip() else math.nan for cell in cells]
-
-
-def _number(text: str, where: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise DataError(expected_message(where, "a number", repr(text))) from error
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(expected_message(str(path), "a readable text file", str(error))) from error

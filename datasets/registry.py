@@ -9,6 +9,7 @@ Synthetic datasets read nothing from disk, so that they are the same everywhere.
 
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -24,7 +25,7 @@ from adaptpose.datasets.generated import (
     open_generated,
     read_generated,
 )
-from adaptpose.datasets.noise import add_detector_noise, load_noise
+from adaptpose.datasets.noise import DetectorNoise, add_detector_noise, load_noise
 from adaptpose.datasets.rigs import RIGS, Rig, film, rig_by_name
 from adaptpose.errors import ConfigError, DataError, expected_message, unknown_name_message
 from adaptpose.runtime import stream
@@ -33,7 +34,7 @@ from adaptpose.skeleton import H36M_17, Skeleton, skeleton_by_name
 DATA_ROOT_VARIABLE = "ADAPT_DATA"
 """Environment variable that names the folder of the corpora."""
 NOISES = ("none", "detector")
-"""What may be done to the 2D: nothing, or the errors of a detector."""
+"""What may be done to the 2D by name: nothing, or the errors of the shipped detector."""
 _Clip = TypeVar("_Clip", Clip2D, Clip3D)
 
 
@@ -43,8 +44,9 @@ class DatasetSpec:
 
     `rig`: None is the dataset's own ("studio" for a corpus). `seed` draws synthetic people,
     cameras and noise. `frame_rate_hz` is that to which motions are resampled (50, as Human3.6M);
-    `split` and `frame_rate_hz` do not concern files, which stay as they are. `max_clips` keeps
-    that many clips, drawn at random. `cache_dir` holds parsed corpora.
+    `split` and `frame_rate_hz` do not concern files, which stay as they are. `noise` is
+    one of `NOISES` or a JSON file of `adapt noise-fit`. `max_clips` keeps that many clips, drawn
+    at random. `cache_dir` holds parsed corpora.
     """
 
     name: str
@@ -71,6 +73,29 @@ class DatasetInfo:
     how: str = ""
 
 
+def check_spec(spec: DatasetSpec) -> None:
+    """Raise what `open_dataset` would for a spec, as far as that shows without reading the data."""
+    _checked_skeleton(spec)
+    if is_generated(spec.name):
+        return
+    if _is_file(spec.name):
+        if not Path(spec.name).is_file():
+            got = "a folder without them" if Path(spec.name).is_dir() else "no such file"
+            wanted = "a dataset (.npz) or a folder of generated windows"
+            raise DataError(expected_message(spec.name, wanted, got, "check the path"))
+        return
+    _check_name(spec.name)
+    if spec.name in _PRESETS:
+        from adaptpose.datasets.synthetic import SPLITS
+
+        known: Iterable[str] = SPLITS
+    else:
+        _corpora().find_corpus(spec.name, _corpus_root(spec))
+        known = _corpora().CORPORA[spec.name].splits
+    if spec.split not in known:
+        raise ConfigError(unknown_name_message(f"split of '{spec.name}'", spec.split, known))
+
+
 def open_dataset(spec: DatasetSpec) -> PoseData:
     """The clips of a dataset with their 3D, in the skeleton and with the noise of the spec.
 
@@ -86,8 +111,8 @@ def open_dataset(spec: DatasetSpec) -> PoseData:
     else:
         data = _filmed(spec)
     data = replace(data, clips=_some(data.clips, spec))
-    if spec.noise == "detector":
-        data = add_detector_noise(data, load_noise(), spec.seed)
+    if spec.noise != "none":
+        data = add_detector_noise(data, _noise_model(spec.noise), spec.seed)
     return data.with_skeleton(skeleton)
 
 
@@ -177,15 +202,20 @@ _PUBLISHED = {
 def _filmed(spec: DatasetSpec) -> PoseData:
     if spec.name in _PRESETS:
         return _filmed_synthetic(spec, _PRESETS[spec.name])
-    if spec.name in _PUBLISHED:
+    _check_name(spec.name)
+    return _filmed_corpus(spec)
+
+
+def _check_name(name: str) -> None:
+    """Raise unless a name is that of synthetic people or of a corpus."""
+    if name in _PUBLISHED:
         raise DataError(
-            f"dataset '{spec.name}': {_PUBLISHED[spec.name]} is licence-gated and cannot be read "
+            f"dataset '{name}': {_PUBLISHED[name]} is licence-gated and cannot be read "
             "yet (fix: write your copy in the form of adaptpose.datasets.files and give its path)"
         )
-    if spec.name not in _corpora().CORPORA:
+    if name not in dataset_names():
         known = (*dataset_names(), *_PUBLISHED)
-        raise ConfigError(f"{unknown_name_message('dataset', spec.name, known)}, or a path.npz")
-    return _filmed_corpus(spec)
+        raise ConfigError(f"{unknown_name_message('dataset', name, known)}, or a path.npz")
 
 
 def _filmed_synthetic(spec: DatasetSpec, preset: _Preset) -> PoseData:
@@ -197,20 +227,26 @@ def _filmed_synthetic(spec: DatasetSpec, preset: _Preset) -> PoseData:
 
 
 def _filmed_corpus(spec: DatasetSpec) -> PoseData:
-    corpora, root = _corpora(), _root(spec.data_root)
+    corpora, root = _corpora(), _corpus_root(spec)
     corpus = corpora.CORPORA[spec.name]
     rig = rig_by_name(spec.rig or "studio")
-    if root is None:
-        raise DataError(
-            f"dataset '{corpus.name}': {DATA_ROOT_VARIABLE} is not set (fix: get the data from "
-            f"{corpus.where_to_get}, put it in the folder '{corpus.folder}' of a data root and set "
-            f"{DATA_ROOT_VARIABLE} to that)"
-        )
     motions = corpora.load_motions(
         corpus.name, root, spec.split, spec.frame_rate_hz, spec.cache_dir
     )
     data = _filmed_data(spec, rig, film(motions, rig, spec.seed, root), synthetic=False)
     return replace(data, licence=corpus.licence, credit=corpus.credit)
+
+
+def _corpus_root(spec: DatasetSpec) -> Path:
+    """The folder of the corpora; DataError if none is named or it is not there."""
+    corpus, root = _corpora().CORPORA[spec.name], _root(spec.data_root)
+    if root is None:
+        raise DataError(
+            f"dataset '{corpus.name}': {DATA_ROOT_VARIABLE} is not set (fix: get the data from "
+            f"{corpus.where_to_get}, put it in the folder '{corpus.folder}' of a data root and "
+            f"set {DATA_ROOT_VARIABLE} to that, or give --data-root)"
+        )
+    return root
 
 
 def _filmed_data(
@@ -232,7 +268,7 @@ def _corpora() -> ModuleType:
 def _checked_skeleton(spec: DatasetSpec) -> Skeleton:
     """The skeleton of a spec, after its plain values are checked, before anything is read."""
     if spec.noise not in NOISES:
-        raise ConfigError(unknown_name_message("noise", spec.noise, NOISES))
+        _noise_model(spec.noise)
     if spec.max_clips is not None and spec.max_clips < 1:
         raise ConfigError(f"max_clips: expected a number of at least 1, got {spec.max_clips}")
     if not 0 < spec.frame_rate_hz < math.inf:
@@ -242,6 +278,15 @@ def _checked_skeleton(spec: DatasetSpec) -> Skeleton:
         if _is_file(spec.name) or is_generated(spec.name):
             raise ConfigError(f"rig '{spec.rig}': {spec.name} is already filmed (fix: no rig)")
     return skeleton_by_name(spec.skeleton)
+
+
+def _noise_model(noise: str) -> DetectorNoise:
+    """The detector of a spec: the shipped one, or that of a JSON file of `adapt noise-fit`."""
+    if noise == "detector":
+        return load_noise()
+    if not noise.endswith(".json"):
+        raise ConfigError(f"{unknown_name_message('noise', noise, NOISES)}, or a path.json")
+    return load_noise(Path(noise))
 
 
 def _is_file(name: str) -> bool:

@@ -15,6 +15,7 @@ from adaptpose.discriminator import (
     judged_frames,
     perturb_bones,
 )
+from adaptpose.planes import NEAREST, STEEPEST
 from adaptpose.pool import SamplePool
 from adaptpose.runtime import stream
 from adaptpose.selection import REASONS, select
@@ -97,6 +98,7 @@ def test_hardness_drives_ratios_back_into_the_band():
     """The published sign: outside the band a step down the gradient comes nearer to it."""
     ratio = torch.tensor([[0.5, 4.0, 9.0]], requires_grad=True)
     losses.hardness_loss(ratio, 4.0, 2.0, "outside").backward()
+    assert ratio.grad is not None
     step = -ratio.grad[0]
     assert step[0] > 0
     assert step[1] == 0
@@ -118,6 +120,7 @@ def test_group_errors_against_loops():
             assert float(got[b, g]) == pytest.approx(sum(errors) / len(members), rel=1e-4)
     still = truth.clone().requires_grad_()
     losses.group_errors(still, truth, H36M_16).sum().backward()
+    assert still.grad is not None
     assert torch.isfinite(still.grad).all()
 
 
@@ -161,6 +164,23 @@ def test_selection_parts_can_be_left_out():
     pose[1, 0, 0, 0] = 0.0
     free = SelectionConfig(hardness=False, screen=False)
     assert select(pose, pose2d, ratio, free).keep.tolist() == [True, True]
+
+
+def test_selection_keeps_nothing_that_is_not_a_number():
+    pose, pose2d = _windows(5)
+    ratio = torch.full((5, 3), 10.0)
+    pose[0, 1, 2, 2], pose[1, 0, 0, 0], pose2d[2, 0, 0, 1], ratio[3, 1] = (torch.nan,) * 4
+    chosen = select(pose, pose2d, ratio, SelectionConfig())
+    assert chosen.keep.tolist() == [False, False, False, False, True]
+    assert chosen.counts.tolist() == [1, 1, 2, 0, 1]
+
+
+def test_selection_keeps_nothing_that_projection_clamps():
+    pose, pose2d = _windows(3)
+    pose[0, 1, 2, 2] = NEAREST / 2
+    pose[1, 2, 3, 1] = 4 * STEEPEST + 0.1
+    chosen = select(pose, pose2d, None, SelectionConfig(min_depth=1e-3))
+    assert chosen.counts.tolist() == [1, 1, 1, 0, 0]
 
 
 def test_pool_fills_then_exchanges_without_losing_samples():

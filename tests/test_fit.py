@@ -10,13 +10,14 @@ from method_data import CPU, small_config, small_lifter, small_source, small_sta
 from adaptpose import critic, steps
 from adaptpose.clips import PoseData, TargetData
 from adaptpose.config import FitConfig, LossConfig, SelectionConfig, override
-from adaptpose.errors import ConfigError, SkeletonError
+from adaptpose.errors import ConfigError, DataError, SkeletonError
 from adaptpose.fit import fit
 from adaptpose.lifter import Lifter
 from adaptpose.lifters import load_lifter
 from adaptpose.rundir import RunDirectory, create_run, open_run
 from adaptpose.runtime import stream
 from adaptpose.skeleton import H36M_17
+from adaptpose.windows import build_labelled_bank
 
 
 def _run(path: Path, config: FitConfig, progress=lambda *_: None, monitor=None) -> RunDirectory:
@@ -189,6 +190,63 @@ def test_source_errors_equal_window_by_window_lifting():
     with torch.no_grad():
         want = lifter.lift_window(bank.pose2d[index])
     torch.testing.assert_close(every, want, atol=1e-5, rtol=0)
+
+
+def test_source_errors_take_the_stride_of_each_clips_frame_rate():
+    source = small_source()
+    rates = (50.0, 100.0, 25.0)
+    clips = tuple(
+        replace(clip, frame_rate_hz=rate) for clip, rate in zip(source.clips, rates, strict=True)
+    )
+    bank, lifter = build_labelled_bank(replace(source, clips=clips), CPU), small_lifter()
+    table = critic.lift_all_frames(lifter, bank, 2, "screen")
+    for clip, step in enumerate((2, 4, 1)):
+        frame = (bank.clip_start[clip : clip + 1] + bank.clip_end[clip : clip + 1]) // 2
+        index = bank.window_index(frame, lifter.receptive_field, step, lifter.frames_before)
+        with torch.no_grad():
+            want = lifter.lift_window(bank.pose2d[index])
+        torch.testing.assert_close(table[frame], want, atol=1e-5, rtol=0)
+
+
+def test_source_frames_without_a_pose_hold_that_of_their_clips_nearest():
+    source = small_source()
+    poses = [clip.pose3d_cam.clone() for clip in source.clips]
+    poses[0][66:] = torch.nan
+    poses[1][:3], poses[1][20] = 0, torch.nan
+    clips = tuple(
+        replace(clip, pose3d_cam=pose) for clip, pose in zip(source.clips, poses, strict=True)
+    )
+    held = build_labelled_bank(replace(source, clips=clips), CPU).pose3d_cam.split((70, 40, 55))
+    want = [clip.pose3d_cam.clone() for clip in source.clips]
+    want[0][66:], want[1][:3], want[1][20] = want[0][65], want[1][3], want[1][19]
+    for ours, theirs in zip(held, want, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_reprojection_on_the_lifter_works_with_passes_one_after_the_other(tmp_path):
+    config = _everything(epochs=2, mixing="sequential", loss=LossConfig(reprojection="lifter"))
+    run = _run(tmp_path / "run", config)
+    assert any(record.get("lifter_reproject", 0) > 0 for record in run.records())
+
+
+@pytest.mark.parametrize("call", [8, 9])  # after the lifter's last step, and before feedback
+def test_a_run_that_breaks_keeps_the_state_before(tmp_path, call):
+    config = _everything()
+    run = create_run(tmp_path / "run", "fit", {}, {})
+    calls, source, lifter = 0, small_source(), small_lifter()
+
+    def spoil(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            with torch.no_grad():
+                next(lifter.parameters()).fill_(torch.nan)
+
+    with pytest.raises(DataError, match=r"epoch 2, .*: expected finite losses.*lifter"):
+        fit(run, lifter, source, source.as_target(), config, CPU, progress=spoil)
+    saved = run.load_state()
+    assert saved is not None
+    assert all(torch.isfinite(w).all() for w in saved["networks"]["lifter"].values())
 
 
 def test_impossible_requests_fail_before_work(tmp_path):

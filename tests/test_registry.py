@@ -7,9 +7,11 @@ from types import ModuleType
 
 import pytest
 import torch
+from generated_data import walks_file
 from stick_figure import walking_motion
 
 from adaptpose.datasets import files, registry, rigs, synthetic
+from adaptpose.datasets.noise import DetectorNoise, load_noise, save_noise
 from adaptpose.datasets.registry import DatasetSpec, open_dataset, open_target
 from adaptpose.errors import ConfigError, DataError, SkeletonError
 from adaptpose.skeleton import H36M_16, H36M_17
@@ -189,3 +191,16 @@ def test_synthetic_data_is_marked_and_the_same_everywhere(root, monkeypatch):
     assert len({clip.camera.split("/")[1] for clip in data.clips}) == 4
     (root / "phone_intrinsics.json").write_text("{}")
     assert _print(replace(spec, data_root=root)) == files.fingerprint(data)
+
+
+def test_a_fitted_detector_takes_the_place_of_the_shipped_one(tmp_path):
+    save_noise(tmp_path / "same.json", load_noise(), {})
+    save_noise(tmp_path / "none.json", DetectorNoise(), {})
+    walks = str(walks_file(tmp_path))
+    plain, shipped, same, none = (
+        open_dataset(DatasetSpec(walks, noise=noise)).clips[0].pose2d
+        for noise in ("none", "detector", f"{tmp_path}/same.json", f"{tmp_path}/none.json")
+    )
+    assert not torch.equal(plain, shipped)
+    torch.testing.assert_close(shipped, same, rtol=0, atol=0)
+    torch.testing.assert_close(plain, none, rtol=0, atol=1e-6)
