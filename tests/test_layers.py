@@ -20,9 +20,9 @@ FOLDERS = {
 }
 VOCABULARY = frozenset(
     {
-        "bones", "camera", "clips", "config", "errors", "lifter", "metrics", "packing", "planes",
-        "progress", "rays", "recipe", "rundir", "runtime", "shards", "skeleton", "store", "version",
-        "window_source", "windows",
+        "bones", "camera", "clips", "config", "config_values", "errors", "lifter", "metrics",
+        "packing", "planes", "progress", "rays", "recipe", "rundir", "runtime", "shards",
+        "skeleton", "store", "version", "window_source", "windows",
     }
 )  # fmt: skip
 """Modules of `adaptpose` that know of no method; all its other modules are methods."""
