@@ -4,6 +4,7 @@ Part of the vocabulary, so that methods can use lifters without knowing any; the
 that fulfil it are in `adaptpose.lifters`.
 """
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from adaptpose.skeleton import Skeleton
 from adaptpose.store import write_tensors
 
 
-class Lifter(nn.Module):
+class Lifter(nn.Module, ABC):
     """Base of all lifters.
 
     A lifter reads 2D of `skeleton_in` as normalised for its run, shape (B, T, J_in, 2) with
@@ -34,15 +35,15 @@ class Lifter(nn.Module):
     frames_after: int
     context_stride: int = 1
 
+    @abstractmethod
     def spec(self) -> dict[str, object]:
-        """Plain data from which `adaptpose.lifters.build_lifter` makes the same architecture."""
-        raise NotImplementedError  # pragma: no cover
+        """Plain data from which `adaptpose.lifters.lifter_from_spec` makes the architecture."""
 
+    @abstractmethod
     def forward(
         self, pose2d: Float[Tensor, "batch frames joints_in 2"]
     ) -> Float[Tensor, "batch outputs joints_out 3"]:
         """Poses for every frame that has its whole context (dilated, for inference)."""
-        raise NotImplementedError  # pragma: no cover
 
     def lift_window(
         self, pose2d: Float[Tensor, "batch window joints_in 2"]

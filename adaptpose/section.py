@@ -20,8 +20,8 @@ from adaptpose.steps import (
     draw_source,
     generator_step,
     judge,
-    lifter_step,
 )
+from adaptpose.tuning import lifter_step
 
 
 @dataclass

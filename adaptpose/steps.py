@@ -1,4 +1,4 @@
-"""The steps of adversarial adaptation: generator, discriminators, judgement, lifter.
+"""The steps of adversarial adaptation: generator, discriminators, judgement.
 
 Each takes the state and a batch, updates what it owns, and gives losses as tensors on the device:
 nothing here waits for the device or reads a number.
@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from adaptpose import losses
-from adaptpose.bones import index_on, mirror_pose
+from adaptpose.bones import index_on
 from adaptpose.clips import normalise_pose2d
 from adaptpose.config import FitConfig
 from adaptpose.discriminator import perturb_bones
@@ -114,7 +114,7 @@ def generator_step(
                 loss = loss + weights.reprojection_weight * view
         if "generator" in state.optimisers:
             update(state, "generator", loss, config)
-    return GeneratorOutcome(_detached(fake), seen.detach(), ratio, _detach_all(parts))
+    return GeneratorOutcome(_detached(fake), seen.detach(), ratio, detach_all(parts))
 
 
 def _feedback(
@@ -169,7 +169,7 @@ def discriminator_step(
         scores = state.shared["pose"](torch.cat([perturbed, fake3d]), torch.cat([real3d, fake3d]))
         parts["d_pose"] = losses.discriminator_loss(*scores.split(real3d.shape[0]))
         update(state, "pose", parts["d_pose"], config)
-    return _detach_all(parts)
+    return detach_all(parts)
 
 
 def judge(
@@ -189,68 +189,6 @@ def judge(
             rest = _ratio(lifted, truth, _source_errors(state)[frame[done:]], data)
             ratio = rest if ratio is None else torch.cat([ratio, rest])
     return select(fake.pose3d_cam, fake.pose2d, ratio, config.selection)
-
-
-def lifter_step(
-    state: FitState,
-    data: FitData,
-    config: FitConfig,
-    generated: tuple[Tensor, Tensor] | None,
-    source_count: int,
-    rng: torch.Generator,
-) -> Losses:
-    """One update of the lifter on generated and source windows (eq. 23).
-
-    `generated` are windows of 2D as the lifter sees it and their root-relative poses (m).
-    """
-    root = data.source.skeleton.root
-    pairs = [generated] if generated is not None else []
-    if source_count:
-        frame, index = draw_windows(data.source, source_count, state.lifter, config, rng)
-        pose2d = take_frames(data.source.pose2d, index)
-        pose2d = normalise_pose2d(pose2d, data.normalisation, root)
-        pairs.append((pose2d, data.source.root_relative(frame)))
-    pose2d = torch.cat([pair[0] for pair in pairs])
-    truth = torch.cat([pair[1] for pair in pairs])
-    if config.mirror:
-        pose2d, truth = mirror_half(pose2d, truth, data, rng)
-    state.lifter.train()
-    state.lifter.set_generator(rng)
-    with autocast(config, data.device):
-        prediction = state.shared["lifter"](pose2d)
-    sizes = [pair[0].shape[0] for pair in pairs]
-    names = (["lifter_generated"] if generated is not None else []) + ["lifter_source"]
-    parts = {
-        name: losses.lifter_loss(p.float(), t, config.lifter_loss)
-        for name, p, t in zip(names, prediction.split(sizes), truth.split(sizes), strict=False)
-    }
-    loss = torch.stack(list(parts.values())).sum()
-    if config.loss.reprojection == "lifter" and generated is not None:
-        parts["lifter_reproject"] = _target_reprojection(state, data, config, sizes[0], rng)
-        loss = loss + config.loss.reprojection_weight * parts["lifter_reproject"]
-    update(state, "lifter", loss, config)
-    return _detach_all(parts)
-
-
-def _target_reprojection(
-    state: FitState, data: FitData, config: FitConfig, count: int, rng: torch.Generator
-) -> Tensor:
-    _, index = draw_windows(data.target, count, state.lifter, config, rng)
-    root = data.target.skeleton.root
-    seen = normalise_pose2d(take_frames(data.target.pose2d, index), data.normalisation, root)
-    lifted = state.lifter.lift_window(seen)
-    return losses.reprojection_loss(lifted, seen[:, state.lifter.frames_before], root)
-
-
-def mirror_half(
-    pose2d: Tensor, truth: Tensor, data: FitData, rng: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """The windows with about half of them mirrored, in 2D and 3D alike."""
-    skeleton = data.source.skeleton
-    chosen = torch.rand(truth.shape[0], generator=rng, device=truth.device) < 0.5
-    mirrored2d, mirrored = mirror_pose(pose2d, skeleton), mirror_pose(truth, skeleton)
-    pose2d = torch.where(chosen[:, None, None, None], mirrored2d, pose2d)
-    return pose2d, torch.where(chosen[:, None, None], mirrored, truth)
 
 
 def update(state: FitState, name: str, loss: Tensor, config: FitConfig) -> None:
@@ -319,5 +257,6 @@ def _detached(fake: Generated) -> Generated:
     return Generated(**{name: value.detach() for name, value in vars(fake).items()})
 
 
-def _detach_all(parts: Losses) -> Losses:
+def detach_all(parts: Losses) -> Losses:
+    """The losses as numbers to log, without their graphs."""
     return {name: value.detach() for name, value in parts.items()}

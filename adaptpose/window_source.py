@@ -3,6 +3,7 @@
 Part of the vocabulary: methods train on such sources without knowing where the windows lie.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import torch
@@ -12,7 +13,7 @@ from adaptpose.skeleton import Skeleton
 from adaptpose.windows import LabelledBank
 
 
-class WindowSource:
+class WindowSource(ABC):
     """Base of sources that hold ready windows, each a clip of its own with one centre.
 
     `num_windows` counts them; each has `frames_before` and `frames_after` frames around its
@@ -21,32 +22,32 @@ class WindowSource:
     """
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """What the source is called."""
-        raise NotImplementedError  # pragma: no cover
 
     @property
+    @abstractmethod
     def skeleton(self) -> Skeleton:
         """The joints of the windows."""
-        raise NotImplementedError  # pragma: no cover
 
     @property
+    @abstractmethod
     def normalisation(self) -> Normalisation:
         """How a lifter is meant to see the 2D."""
-        raise NotImplementedError  # pragma: no cover
 
     @property
+    @abstractmethod
     def frames_before(self) -> int:
         """Frames of a window before its centre."""
-        raise NotImplementedError  # pragma: no cover
 
     @property
+    @abstractmethod
     def frames_after(self) -> int:
         """Frames of a window after its centre."""
-        raise NotImplementedError  # pragma: no cover
 
     num_windows: int
 
+    @abstractmethod
     def banks(self, epoch: int, device: torch.device) -> Iterator[LabelledBank]:
         """All windows once, bank by bank, in an order that depends on the epoch alone."""
-        raise NotImplementedError  # pragma: no cover

@@ -26,9 +26,9 @@ from adaptpose.steps import (
     draw_source,
     generator_step,
     judge,
-    lifter_step,
 )
 from adaptpose.supervised import draw_batch, pose_loss
+from adaptpose.tuning import lifter_step
 from adaptpose.windows import build_labelled_bank, build_target_bank
 
 SEED = 0

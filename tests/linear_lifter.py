@@ -24,6 +24,9 @@ class LinearLifter(Lifter):
         self.weight = torch.nn.Parameter(0.1 * weight)
         self.drop = torch.nn.Dropout(0.5)
 
+    def spec(self) -> dict[str, object]:
+        return {"seed": 0}
+
     def forward(self, pose2d: Tensor) -> Tensor:
         windows = self.drop(pose2d.flatten(2)).unfold(1, self.receptive_field, 1)
         lifted = torch.einsum("btck,koc->bto", windows, self.weight)

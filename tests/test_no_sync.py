@@ -16,8 +16,8 @@ from adaptpose.steps import (
     draw_source,
     generator_step,
     judge,
-    lifter_step,
 )
+from adaptpose.tuning import lifter_step
 
 WAITING = {
     "aten::_local_scalar_dense", "aten::nonzero", "aten::nonzero_numpy", "aten::masked_select",

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from adaptpose.bones import kcs_vector, pose_to_bones
+from adaptpose.bones import kcs_vector, part_kcs_vectors, pose_to_bones
 from adaptpose.camera import Intrinsics
 from adaptpose.kcs_entries import entry_pairs, kcs_entries, part_entries
 from adaptpose.networks import BOUND, Standardise
@@ -78,6 +78,16 @@ def test_part_entries_hold_all_pairs_of_a_parts_bones():
         found = {pairs[entry] for entry in entries}
         assert found == {(i, j) for i in bones for j in bones if i <= j}
         assert len(entries) == len(found)
+
+
+def test_part_entries_are_the_parts_kcs():
+    """The entries picked from the whole body are those of each part's own matrix."""
+    pose = _draw("pose", 4, 1, 16, 3)
+    whole = kcs_entries(pose, H36M_16)[:, 0]
+    parts = part_kcs_vectors(pose_to_bones(pose[:, 0], H36M_16), H36M_16)
+    for entries, want in zip(part_entries(H36M_16), parts.values(), strict=True):
+        got = whole[list(entries)].T
+        torch.testing.assert_close(got.sort(dim=1).values, want.sort(dim=1).values)
 
 
 @pytest.mark.parametrize("whole", [True, False])
