@@ -23,6 +23,7 @@ from adaptpose.cli.options import (
     SeedOption,
     SetOption,
     SourceOption,
+    SplitOption,
     TargetOption,
     TargetRigOption,
     ThreadsOption,
@@ -45,6 +46,9 @@ METRICS = ("mpjpe", "pmpjpe", "nmpjpe", "pck", "auc")
 
 TestOption = Annotated[
     str | None, typer.Option("--test", help="Labelled test set; by default the target's own.")
+]
+TargetSplitOption = Annotated[
+    str | None, typer.Option("--target-split", help="Part of the target to adapt on: train.")
 ]
 SourceNoiseOption = Annotated[
     str | None, typer.Option("--source-noise", help="The same on the source's 2D as --noise.")
@@ -82,6 +86,8 @@ def fit(
     rig: RigOption = None,
     target: TargetOption = None,
     target_rig: TargetRigOption = None,
+    split: SplitOption = None,
+    target_split: TargetSplitOption = None,
     test: TestOption = None,
     data_root: DataRootOption = None,
     noise: NoiseOption = None,
@@ -114,6 +120,7 @@ def fit(
              "--epochs": epochs, "--samples-per-epoch": samples_per_epoch,
              "--seed": seed}  # fmt: skip
     data = {"--source": source, "--rig": rig, "--target": target, "--target-rig": target_rig,
+            "--split": split, "--target-split": target_split,
             "--test": test, "--noise": noise, "--source-noise": source_noise,
             "--frame-rate": frame_rate, "--max-clips": max_clips,
             "--pretrained": pretrained}  # fmt: skip

@@ -64,8 +64,14 @@ def _specs(
             raise ConfigError(f"{flag}: expected the name of a dataset, got none (fix: {fix})")
     common = {"frame_rate_hz": data["--frame-rate"], "max_clips": data["--max-clips"],
               "data_root": data_root}  # fmt: skip
-    source = new_spec(data["--source"], rig=data["--rig"], noise=data["--source-noise"], **common)
-    target = new_spec(data["--target"], rig=data["--target-rig"], noise=data["--noise"], **common)
+    source = new_spec(
+        data["--source"], rig=data["--rig"], noise=data["--source-noise"],
+        split=data.get("--split"), **common,
+    )  # fmt: skip
+    target = new_spec(
+        data["--target"], rig=data["--target-rig"], noise=data["--noise"],
+        split=data.get("--target-split"), **common,
+    )  # fmt: skip
     if data["--test"] is None:
         return source, target, test_spec(target)
     test = change_spec(target, name=data["--test"], split="test")
