@@ -48,12 +48,15 @@ def fit(
 ) -> None:
     """Adapt a pretrained lifter; the result is `lifter.safetensors` in the run directory.
 
-    Goes on from the run's saved state if there is one. Raises ConfigError for impossible
-    configurations, SkeletonError if source, target and lifter do not have one skeleton, and
-    DataError if a loss is not finite, with the saved state as it was before that section.
+    Goes on from the run's saved state if there is one; a finished run is left as it is. Raises
+    ConfigError for impossible configurations, SkeletonError if source, target and lifter do not
+    have one skeleton, and DataError if a loss is not finite, with the saved state as it was
+    before that section.
     """
     check_config(config)
     _check_skeletons(lifter, source, target)
+    if run.done:
+        return
     lifter.to(device)
     lifter.context_stride = config.strides[0]
     data = FitData(
@@ -68,8 +71,10 @@ def fit(
         _set_statistics(state, data, config)
     while state.epoch < config.epochs:
         _epoch(run, state, data, target, config, monitor, progress)
+    distributed.barrier()
     if distributed.rank() == 0:
         run.finish()
+        (run.path / "state.safetensors").unlink(missing_ok=True)
     distributed.barrier()
 
 

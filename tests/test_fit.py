@@ -90,8 +90,13 @@ def test_records_hold_what_a_report_needs(tmp_path):
     assert records[3]["lifter_steps"] == 2
     assert {p.name for p in run.path.iterdir()} >= {
         "run.json", "provenance.json", "metrics.jsonl", "lifter.safetensors",
-        "generator.safetensors", "state.safetensors", "statistics.json",
+        "generator.safetensors", "statistics.json",
     }  # fmt: skip
+    assert not (run.path / "state.safetensors").exists()
+    before = _weights(run)
+    _run(tmp_path / "run", _everything())
+    assert all(torch.equal(before[key], after) for key, after in _weights(run).items())
+    assert len(run.records()) == 6
 
 
 def test_warm_up_leaves_the_lifter_as_it_was(tmp_path):
