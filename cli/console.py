@@ -132,6 +132,7 @@ class Lines:
     begun_s: float = 0.0
     begun_done: int = 0
     written_s: float = 0.0
+    written_done: int = -1
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Write where the work is, if it is time."""
@@ -139,8 +140,9 @@ class Lines:
         begins = stage != self.stage
         if begins:
             self.stage, self.begun_s, self.begun_done = stage, now, done
-        if begins or done == total or now - self.written_s >= SECONDS_BETWEEN_LINES:
-            self.written_s = now
+        ends = done == total and done != self.written_done
+        if begins or ends or now - self.written_s >= SECONDS_BETWEEN_LINES:
+            self.written_s, self.written_done = now, done
             self.write(self._line(done, total, now - self.begun_s))
 
     def _line(self, done: int, total: int, elapsed_s: float) -> str:

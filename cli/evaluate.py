@@ -142,7 +142,7 @@ def candidates(run: RunDirectory | None, lifter: Path | None) -> list[Candidate]
         assert lifter is not None
         return [Candidate(lifter.stem, lifter)]
     normalisation = run.config.get("normalisation")
-    labels = {"source_lifter": "source", "lifter": "adapted"}
+    labels = {"source_lifter": "source-only", "lifter": "adapted", "oracle": "oracle"}
     if run.kind == "pretrain":
         labels = {"lifter": "pretrained"}
     paths = {label: run.path / f"{stem}.safetensors" for stem, label in labels.items()}

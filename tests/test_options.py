@@ -148,6 +148,14 @@ def test_progress_lines_come_now_and_then():
     ]
 
 
+def test_progress_lines_write_the_end_once():
+    written = []
+    lines = console.Lines(written.append, lambda: 1.0)
+    for done in (0, 500, 500, 500):
+        lines("training", done, 500)
+    assert written == ["training: 0 of 500 (0%)", "training: 500 of 500 (100%)"]
+
+
 def test_progress_bars_show_rate_and_counts():
     progress = console._bars()
     bars = console.Bars(progress)
