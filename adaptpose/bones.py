@@ -47,15 +47,6 @@ def bone_lengths(
     return pose_to_bones(pose, skeleton).norm(dim=-1)
 
 
-def split_bones(
-    bones: Float[Tensor, "*batch bones dims"],
-) -> tuple[Float[Tensor, "*batch bones dims"], Float[Tensor, "*batch bones"]]:
-    """Unit directions and lengths; a bone shorter than EPS gets direction 0."""
-    length = bones.norm(dim=-1)
-    direction = bones / length.clamp_min(EPS)[..., None]
-    return torch.where(length[..., None] > EPS, direction, torch.zeros_like(direction)), length
-
-
 def mirror_pose(
     pose: Float[Tensor, "*batch joints dims"], skeleton: Skeleton
 ) -> Float[Tensor, "*batch joints dims"]:

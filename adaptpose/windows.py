@@ -9,7 +9,7 @@ A frame-rate aware stride: r of the paper refers to 50 Hz recordings, so a clip 
 uses the nearest whole step to the same time, at least 1.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -114,11 +114,6 @@ def build_labelled_bank(data: PoseData, device: torch.device) -> LabelledBank:
     pose3d = _hold_posed(pose3d, base)
     intrinsics = stack_intrinsics([clip.intrinsics for clip in data.clips]).to(device)
     return LabelledBank(**vars(base), pose3d_cam=pose3d, intrinsics=intrinsics)
-
-
-def shard_bank(bank: FrameBank, rank: int, world_size: int) -> FrameBank:
-    """Every world_size-th centre from `rank` on: the part of one process among several."""
-    return replace(bank, centres=bank.centres[rank::world_size])
 
 
 def _hold_posed(

@@ -9,23 +9,22 @@ import typer
 from adaptpose.cli.ablation_rows import PUBLISHED, chosen_tables
 from adaptpose.cli.console import notice, print_json, print_table, progress_hook
 from adaptpose.cli.fit import (
-    ChannelsOption,
     EpochsOption,
-    LifterNameOption,
     PretrainedOption,
     PretrainEpochsOption,
     PretrainWindowsOption,
     SamplesOption,
     SourceNoiseOption,
     TestOption,
-    WidthsOption,
 )
 from adaptpose.cli.options import (
+    ChannelsOption,
     ConfigOption,
     DataRootOption,
     DeviceOption,
     FrameRateOption,
     JsonOption,
+    LifterNameOption,
     MaxClipsOption,
     NoiseOption,
     RigOption,
@@ -35,6 +34,7 @@ from adaptpose.cli.options import (
     TargetOption,
     TargetRigOption,
     ThreadsOption,
+    WidthsOption,
     choose,
 )
 from adaptpose.cli.plans import moved_plan, new_plan

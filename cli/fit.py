@@ -9,11 +9,13 @@ import typer
 
 from adaptpose.cli.console import notice, print_json, print_table, progress_hook
 from adaptpose.cli.options import (
+    ChannelsOption,
     ConfigOption,
     DataRootOption,
     DeviceOption,
     FrameRateOption,
     JsonOption,
+    LifterNameOption,
     MaxClipsOption,
     NoiseOption,
     OutOption,
@@ -27,6 +29,7 @@ from adaptpose.cli.options import (
     TargetOption,
     TargetRigOption,
     ThreadsOption,
+    WidthsOption,
     choose,
 )
 from adaptpose.cli.plans import moved_plan, new_plan
@@ -57,11 +60,6 @@ MethodOption = Annotated[str, typer.Option("--method", help="How to adapt: adapt
 PretrainedOption = Annotated[
     Path | None,
     typer.Option("--pretrained", help="Lifter file, or run, to start from; else one is trained."),
-]
-LifterNameOption = Annotated[str | None, typer.Option("--lifter", help="tcn or mlp.")]
-ChannelsOption = Annotated[int | None, typer.Option("--channels", help="Width of hidden layers.")]
-WidthsOption = Annotated[
-    str | None, typer.Option("--widths", help="Filter widths of the tcn, e.g. 3,3,3.")
 ]
 PretrainEpochsOption = Annotated[
     int | None, typer.Option("--pretrain-epochs", help="Epochs of training on the source.")

@@ -59,6 +59,12 @@ MaxClipsOption = Annotated[
     int | None, _data("--max-clips", min=1, help="Use that many clips, drawn at random.")
 ]
 
+LifterNameOption = Annotated[str | None, typer.Option("--lifter", help="tcn or mlp.")]
+ChannelsOption = Annotated[int | None, typer.Option("--channels", help="Width of hidden layers.")]
+WidthsOption = Annotated[
+    str | None, typer.Option("--widths", help="Filter widths of the tcn, e.g. 3,3,3.")
+]
+
 OutOption = Annotated[
     Path | None,
     typer.Option("--out", help="Folder to write to; by default a new one below --runs.",

@@ -10,11 +10,13 @@ import typer
 
 from adaptpose.cli.console import notice, print_json, print_table, progress_hook
 from adaptpose.cli.options import (
+    ChannelsOption,
     ConfigOption,
     DataRootOption,
     DeviceOption,
     FrameRateOption,
     JsonOption,
+    LifterNameOption,
     MaxClipsOption,
     NoiseOption,
     OutOption,
@@ -26,6 +28,7 @@ from adaptpose.cli.options import (
     SourceOption,
     SplitOption,
     ThreadsOption,
+    WidthsOption,
     choose,
     parse_count,
 )
@@ -48,11 +51,6 @@ else:
 
 NORMALISATIONS = ("screen", "root_frobenius")
 
-LifterNameOption = Annotated[str | None, typer.Option("--lifter", help="tcn or mlp.")]
-ChannelsOption = Annotated[int | None, typer.Option("--channels", help="Width of hidden layers.")]
-WidthsOption = Annotated[
-    str | None, typer.Option("--widths", help="Filter widths of the tcn, e.g. 3,3,3.")
-]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Epochs to train.")]
 WindowsOption = Annotated[
     str | None, typer.Option("--windows", help="Windows per epoch, e.g. 200k; 0: one per frame.")
