@@ -15,7 +15,9 @@ FOCAL = 2.0
 
 
 def epoch_scores(lifter: Lifter, target: TargetData, monitor: Monitor | None) -> dict[str, float]:
-    """The label-free score of a lifter with its parts, and the monitor's numbers, by log name."""
+    """The label-free score of a lifter, its parts and the poses' size, and the monitor's numbers,
+    by log name.
+    """
     score = label_free_score(lifter, target, FOCAL)
     numbers = {
         "label_free": score.total,
@@ -23,6 +25,10 @@ def epoch_scores(lifter: Lifter, target: TargetData, monitor: Monitor | None) ->
         "label_free_constancy": score.bone_constancy,
         "label_free_symmetry": score.bone_symmetry,
         "label_free_flip_mm": score.flip_disagreement_mm,
+        "label_free_reversal_mm": score.reversal_disagreement_mm,
+        "label_free_view_mm": score.view_disagreement_mm,
+        "label_free_unlikely_2d": score.unlikely_2d,
+        "label_free_size_m": score.size_mm / 1000,
     }
     watched = monitor(lifter) if monitor is not None else {}
     return numbers | {f"monitor_{name}": value for name, value in watched.items()}

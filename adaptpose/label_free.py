@@ -8,6 +8,10 @@ size, which 2D cannot tell:
 Each alone can be fooled: a rigid mannequin has constant bones and agrees with its mirror image, a
 flat pose lies on the rays. The total is harder to fool, but it only orders lifters of one family
 (checkpoints of a run, say); it is no estimate of MPJPE.
+
+Three more are measured and written down, but are no part of the total: whether a clip lifts to the
+same poses backwards, and a person to the same pose from a little aside, and how well the target's
+2D and that of the lifted people go together. See `adaptpose.label_free_parts`.
 """
 
 from collections.abc import Sequence
@@ -21,7 +25,14 @@ from adaptpose.bones import bone_lengths, mirror_pose
 from adaptpose.camera import Intrinsics, pinhole
 from adaptpose.clips import Clip2D, TargetData
 from adaptpose.errors import ConfigError, DataError, expected_message
-from adaptpose.inference import CHUNK_FRAMES, predict_clips
+from adaptpose.inference import CHUNK_FRAMES
+from adaptpose.label_free_parts import (
+    LiftedSample,
+    lifted_sample,
+    reversal_disagreement_mm,
+    unlikely_2d,
+    view_disagreement_mm,
+)
 from adaptpose.lifter import Lifter
 from adaptpose.metrics import mpjpe_mm
 from adaptpose.rays import ray_distances, root_from_rays
@@ -34,6 +45,10 @@ RAY_WEIGHT = 3.0
 """Weight of the ray residual in the total: that of the three other parts together, since they are
 what a pose that never changes is perfect at."""
 
+LIFTED_AGAIN = 0.5
+"""Share of the clips lifted again backwards and from two new views: these three passes then cost
+what one and a half over all clips do, where the rest of the score takes two."""
+
 _MIN_SIZE_M = 1e-3
 
 
@@ -45,14 +60,25 @@ class LabelFreeScore:
     distance of joints from the root. `bone_constancy`: mean deviation of bone lengths over a clip,
     by the mean length. `bone_symmetry`: mean difference of left and right bones, by their mean.
     `flip_disagreement_mm`: mean distance between the poses of the 2D and of its mirror image; it
-    enters the total by the pose's size `size_mm`. All parts and the total are infinite for a
-    lifter whose poses have no size.
+    enters the total by the pose's size `size_mm`.
+
+    Not in the total: `reversal_disagreement_mm`, mean distance between the poses of clips and of
+    the same clips backwards, always 0 for lifters of single frames and for those that do not see
+    as far ahead as back; `view_disagreement_mm`, mean distance between poses and what they lift
+    to when projected from a little aside; `unlikely_2d`, distance of the target's 2D poses, at
+    unit size, from the nearest of the lifted people seen from other frames' viewpoints, and back,
+    which even the truth does not bring to 0.
+
+    All parts and the total are infinite for a lifter whose poses have no size.
     """
 
     ray_residual: float
     bone_constancy: float
     bone_symmetry: float
     flip_disagreement_mm: float
+    reversal_disagreement_mm: float
+    view_disagreement_mm: float
+    unlikely_2d: float
     size_mm: float
     num_frames: int
 
@@ -76,9 +102,10 @@ def label_free_score(
     """The score of a lifter on a target's 2D, under a focal length in normalised screen units.
 
     At most about `max_frames` frames are lifted: the middle parts of clips spread evenly over the
-    target, always the same ones. Only valid frames count, joints by their 2D confidence.
-    ConfigError for a focal length or frame count that is not positive, DataError if no frame is
-    valid or no keypoint has confidence, SkeletonError if the target lacks a joint of the lifter.
+    target, always the same ones; half of them once more backwards and from new views. Only valid
+    frames count, joints by their 2D confidence. ConfigError for a focal length or frame count that
+    is not positive, DataError if no frame is valid or no keypoint has confidence, SkeletonError if
+    the target lacks a joint of the lifter or the lifter reads joints that it does not give.
     """
     if focal <= 0:
         raise ConfigError(expected_message("focal", "a length above 0", str(focal)))
@@ -86,38 +113,38 @@ def label_free_score(
         raise ConfigError(expected_message("max_frames", "at least 1", str(max_frames)))
     lens = pinhole(float(focal))
     data = replace(data, clips=_sample(data, max_frames))
-    seen = data if data.skeleton == lifter.skeleton_in else data.with_skeleton(lifter.skeleton_in)
-    mirrored = [replace(c, pose2d=mirror_pose(c.pose2d, seen.skeleton)) for c in seen.clips]
-    poses = predict_clips(lifter, seen.clips, data.normalisation, chunk_frames=chunk_frames)
-    others = predict_clips(lifter, mirrored, data.normalisation, chunk_frames=chunk_frames)
-    pairs = zip(poses, others, strict=True)
-    flips = [mpjpe_mm(one, mirror_pose(other, lifter.skeleton_out)) for one, other in pairs]
-    return _score(poses, flips, data, lifter.skeleton_out, lens)
-
-
-def _score(
-    poses: Sequence[Tensor],
-    flips: Sequence[Tensor],
-    data: TargetData,
-    skeleton: Skeleton,
-    lens: Intrinsics,
-) -> LabelFreeScore:
-    valid = torch.cat([clip.valid for clip in data.clips])
-    pose, clips = torch.cat(list(poses))[valid], _clip_index(data.clips)[valid]
-    pose = pose - pose[:, skeleton.root : skeleton.root + 1]
+    sample = lifted_sample(lifter, data, lens, chunk_frames)
+    valid = sample.valid
+    pose = sample.pose[valid]
     size = float(pose.norm(dim=-1).mean())
-    flip = float(torch.cat(list(flips))[valid].mean())
     if not size > _MIN_SIZE_M:
         endless = float("inf")
-        return LabelFreeScore(endless, endless, endless, endless, size * 1000, len(pose))
-    seen = data if data.skeleton == skeleton else data.with_skeleton(skeleton)
-    pose2d = torch.cat([clip.pose2d for clip in seen.clips])[valid].to(pose)
-    weights = torch.cat([clip.confidence for clip in seen.clips])[valid].to(pose)
+        return LabelFreeScore(*(endless,) * 7, size_mm=size * 1000, num_frames=len(pose))
+    pose2d = torch.cat([clip.pose2d for clip in sample.shown])[valid].to(pose)
+    weights = torch.cat([clip.confidence for clip in sample.shown])[valid].to(pose)
     if not bool((weights > 0).any()):
         raise DataError(f"target '{data.name}': every keypoint has confidence 0")
-    constancy, symmetry = _bone_parts(pose, clips, skeleton)
-    rays = _mean_ray_distance(pose, pose2d, weights, lens) / size
-    return LabelFreeScore(rays, constancy, symmetry, flip, size * 1000, len(pose))
+    clips = _clip_index(data.clips)[valid]
+    constancy, symmetry = _bone_parts(pose, clips, lifter.skeleton_out)
+    again = sample.part(LIFTED_AGAIN)
+    return LabelFreeScore(
+        ray_residual=_mean_ray_distance(pose, pose2d, weights, lens) / size,
+        bone_constancy=constancy,
+        bone_symmetry=symmetry,
+        flip_disagreement_mm=_flip_disagreement_mm(sample),
+        reversal_disagreement_mm=reversal_disagreement_mm(again),
+        view_disagreement_mm=view_disagreement_mm(again),
+        unlikely_2d=unlikely_2d(sample),
+        size_mm=size * 1000,
+        num_frames=len(pose),
+    )
+
+
+def _flip_disagreement_mm(sample: LiftedSample) -> float:
+    skeleton_in, skeleton_out = sample.lifter.skeleton_in, sample.lifter.skeleton_out
+    clips = [replace(clip, pose2d=mirror_pose(clip.pose2d, skeleton_in)) for clip in sample.seen]
+    mirrored = mirror_pose(torch.cat(sample.lift(clips)), skeleton_out)
+    return float(mpjpe_mm(torch.cat(sample.poses), mirrored)[sample.valid].mean())
 
 
 def _mean_ray_distance(

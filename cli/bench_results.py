@@ -19,6 +19,10 @@ PICK = "test-set pick"
 PICKED_ROW = "adaptpose"
 """The row beside which the test-set pick is shown, because its released code picks so."""
 _NOT_CHOSEN_FROM = ("oracle", "mean")
+_LOGGED = "label_free_"
+"""What names of the score's parts begin with in a curve."""
+_SIZE = "size_m"
+"""Size of the poses, which is no part of the score but what its parts in mm are divided by."""
 
 
 def summary(results: Results, metrics: dict[str, tuple[str, ...]]) -> dict[str, Any]:
@@ -89,7 +93,9 @@ def choice_of(found: Sequence[dict[str, Any]], metric: str) -> dict[str, Any] | 
 
     Per seed, because the source lifters differ, and the means: Spearman's rank correlation with
     the true raw error, what the score picks, and its regret, which is the picked error less the
-    lowest, in mm. `stopping_regret_mm` is the same within each row, by name. None without curves.
+    lowest, in mm. `stopping_regret_mm` is the same within each row, by name. "parts" has the rank
+    correlation of every part of the score that curves have, see `part_scores`, with the number of
+    checkpoints that have it: parts are younger than the score. None without curves.
     """
     seeds = sorted({result["seed"] for result in found})
     told = [_choice([r for r in found if r["seed"] == seed], metric, seed) for seed in seeds]
@@ -101,7 +107,30 @@ def choice_of(found: Sequence[dict[str, Any]], metric: str) -> dict[str, Any] | 
         "metric": metric,
         "spearman": _mean(known) if known else None,
         "regret_mm": _mean([one["regret_mm"] for one in kept]),
+        "parts": _mean_parts([one["parts"] for one in kept]),
         "seeds": kept,
+    }
+
+
+def part_scores(point: dict[str, Any]) -> dict[str, float]:
+    """Parts of the label-free score of a curve's point by name, such as "rays"; lower is better.
+
+    Parts in mm come as fractions of the poses' size where that is known, and are then named without
+    their unit ("flip" instead of "flip_mm"): a lifter of small people is not good for that. A part
+    that is not finite is infinite.
+    """
+    found = {
+        name.removeprefix(_LOGGED): _or_worst(value)
+        for name, value in point.items()
+        if name.startswith(_LOGGED)
+    }
+    size = found.pop(_SIZE, None)
+    if size is None:
+        return found
+    size_mm = max(1.0, 1000 * size) if math.isfinite(size) else 1.0
+    return {
+        name.removesuffix("_mm"): value / size_mm if name.endswith("_mm") else value
+        for name, value in found.items()
     }
 
 
@@ -116,14 +145,21 @@ def spearman(first: Sequence[float | int], second: Sequence[float | int]) -> flo
 
 
 def _choice(found: list[dict[str, Any]], metric: str, seed: int) -> dict[str, Any] | None:
-    points = [
-        {"row": result["row"], "epoch": point["epoch"], "score": score, "error_mm": point[metric]}
+    chosen_from = [
+        (result, point)
         for result in found
         if result["row"] not in _NOT_CHOSEN_FROM
         for point in result["curve"]
-        # A score that is not finite comes back from JSON as None: the worst there is.
-        for score in [math.inf if point["label_free"] is None else point["label_free"]]
         if point[metric] is not None
+    ]
+    points = [
+        {
+            "row": result["row"],
+            "epoch": point["epoch"],
+            "score": _or_worst(point["label_free"]),
+            "error_mm": point[metric],
+        }
+        for result, point in chosen_from
     ]
     if not points:
         return None
@@ -140,8 +176,41 @@ def _choice(found: list[dict[str, Any]], metric: str, seed: int) -> dict[str, An
         "picked": picked,
         "best": best,
         "regret_mm": picked["error_mm"] - best["error_mm"],
+        "parts": _parts([point for _, point in chosen_from], metric),
         "stopping_regret_mm": stopping,
     }
+
+
+def _parts(points: list[dict[str, Any]], metric: str) -> dict[str, dict[str, Any]]:
+    """By part, its rank correlation with the true error over the points that have it."""
+    scores: dict[str, list[float]] = {}
+    errors: dict[str, list[float]] = {}
+    for point in points:
+        for name, value in part_scores(point).items():
+            scores.setdefault(name, []).append(value)
+            errors.setdefault(name, []).append(point[metric])
+    return {
+        name: {"spearman": spearman(values, errors[name]), "checkpoints": len(values)}
+        for name, values in scores.items()
+    }
+
+
+def _mean_parts(seeds: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """The same as means over the seeds that have a part; numbers of checkpoints are summed."""
+    found = {}
+    for name in dict.fromkeys(name for parts in seeds for name in parts):
+        own = [parts[name] for parts in seeds if name in parts]
+        known = [one["spearman"] for one in own if one["spearman"] is not None]
+        found[name] = {
+            "spearman": _mean(known) if known else None,
+            "checkpoints": sum(one["checkpoints"] for one in own),
+        }
+    return found
+
+
+def _or_worst(value: float | int | None) -> float:
+    """A number that is not finite comes back from JSON as None: the worst there is."""
+    return math.inf if value is None or not math.isfinite(value) else float(value)
 
 
 def _lowest(points: list[dict[str, Any]], key: str) -> dict[str, Any]:

@@ -51,6 +51,9 @@ SCORING = EvalOptions(tuple(METRICS), tta="auto", scale_aligned=False, bootstrap
 done about rays."""
 WATCHING = dataclasses.replace(SCORING, tta="none")
 """How the monitor scores the lifter of an epoch."""
+WATCHED_FRAMES = 15_000
+"""Test frames that the monitor looks at, about: the curve and the test-set pick are of these alone,
+scores of all."""
 
 
 def carry_out(
@@ -95,7 +98,7 @@ def _outcome(bench: Bench, cell: Cell, data: BenchData) -> dict[str, Any]:
         lifter, _ = load_lifter(start)
         lifter.to(bench.device)
         seconds = bench.found["sources"][start.parent.name]["seconds"]
-        monitor = _Monitor(data.test, {"monitor_seconds": 0.0})
+        monitor = _Monitor(_some_clips(data.test), {"monitor_seconds": 0.0})
         record = epoch_scores(lifter, data.material.target, monitor)
         curve = [{"epoch": 0, "steps": 0, **_watch(record)}]
         scores = _scores(lifter, data.test, bench)
@@ -129,7 +132,7 @@ def _result(
 
 
 def learning_curve(run: RunDirectory) -> list[dict[str, Any]]:
-    """Per epoch: updates so far, the label-free score, and the errors that the monitor saw."""
+    """Per epoch: updates so far, the label-free score with its parts, and what the monitor saw."""
     curve, steps = [], 0.0
     for record in run.records():
         steps += record.get("lifter_steps", 0.0)
@@ -153,7 +156,7 @@ def _run(bench: Bench, cell: Cell, data: BenchData, start: Path) -> RunDirectory
     hook = named(bench.hook, cell.key)
     lifter = source_lifter(run, plan, material, bench.device, hook)
     with timed(run) as watch:
-        monitor = _Monitor(data.test, watch)
+        monitor = _Monitor(_some_clips(data.test), watch)
         given = (run, lifter, material.source, material.target)
         common = {"normalisation": material.source.normalisation, "monitor": monitor,
                   "progress": hook}  # fmt: skip
@@ -217,6 +220,15 @@ class _Monitor:
         return {name: scores.row(name).value for name in METRICS}
 
 
+def _some_clips(test: PoseData) -> PoseData:
+    """Clips drawn once and for all, about as many as have `WATCHED_FRAMES` frames."""
+    frames = sum(clip.num_frames for clip in test.clips)
+    count = max(1, min(len(test.clips), round(len(test.clips) * WATCHED_FRAMES / max(1, frames))))
+    order = torch.randperm(len(test.clips), generator=torch.Generator().manual_seed(0))
+    chosen = sorted(order[:count].tolist())
+    return dataclasses.replace(test, clips=tuple(test.clips[k] for k in chosen))
+
+
 def _scores(lifter: Lifter, test: PoseData, bench: Bench) -> dict[str, dict[str, float]]:
     """Errors in mm by variant and metric."""
     options = dataclasses.replace(SCORING, rays=bench.study.rays)
@@ -228,9 +240,9 @@ def _scores(lifter: Lifter, test: PoseData, bench: Bench) -> dict[str, dict[str,
 
 
 def _watch(record: dict[str, Any]) -> dict[str, float]:
-    """What is kept of an epoch's record: the label-free score and the monitor's errors."""
-    watched = {name: record[f"monitor_{name}"] for name in METRICS}
-    return {"label_free": record["label_free"], **watched}
+    """What is kept of an epoch's record: the label-free score, its parts, the monitor's errors."""
+    scores = {name: value for name, value in record.items() if name.startswith("label_free")}
+    return scores | {name: record[f"monitor_{name}"] for name in METRICS}
 
 
 def _mean_pose_scores(data: BenchData) -> dict[str, dict[str, float]]:

@@ -8,6 +8,13 @@ from adaptpose.cli.console import format_time
 
 Cells = tuple[list[str], list[list[str]]]
 """Header and rows of a table."""
+PARTS_TITLE = "Which part of the score orders checkpoints: rank correlation with the error"
+PARTS = {
+    "rays": "rays", "constancy": "constant bones", "symmetry": "symmetric bones",
+    "flip": "mirrored", "flip_mm": "mirrored (mm)", "reversal": "backwards",
+    "view": "turned", "unlikely_2d": "unlikely 2D",
+}  # fmt: skip
+"""Parts of the label-free score as they are headed; others stand under their own names."""
 
 
 def table_title(one: dict[str, Any]) -> str:
@@ -45,13 +52,31 @@ def choice_table(settings: Sequence[dict[str, Any]]) -> Cells:
         choice = one["choice"]
         if choice is None:
             continue
-        rho = "" if choice["spearman"] is None else f"{choice['spearman']:.2f}"
         picks = [seed["picked"] for seed in choice["seeds"]]
         words = "; ".join(f"{pick['row']}, epoch {pick['epoch']}" for pick in picks)
         count = sum(seed["checkpoints"] for seed in choice["seeds"])
         title = Setting(one["task"], one["input"], one["frames"]).title
+        rho = _rho({"spearman": choice["spearman"], "checkpoints": count}, count)
         rows.append([title, str(count), rho, f"{choice['regret_mm']:.1f}", words])
     return header, rows
+
+
+def parts_table(settings: Sequence[dict[str, Any]]) -> Cells:
+    """How each part of the label-free score orders checkpoints, setting by setting.
+
+    A part that only some of the checkpoints have comes with their number.
+    """
+    choices = [(one, one["choice"]) for one in settings if one["choice"] is not None]
+    found = {name for _, choice in choices for name in choice["parts"]}
+    names = [name for name in PARTS if name in found] + sorted(found - set(PARTS))
+    rows = []
+    for one, choice in choices:
+        count = sum(seed["checkpoints"] for seed in choice["seeds"])
+        cells = [_rho(choice["parts"].get(name), count) for name in names]
+        whole = _rho({"spearman": choice["spearman"], "checkpoints": count}, count)
+        title = Setting(one["task"], one["input"], one["frames"]).title
+        rows.append([title, whole, *cells])
+    return ["setting", "total", *(PARTS.get(name, name) for name in names)], rows
 
 
 def how_to_read(found: dict[str, Any]) -> list[str]:
@@ -74,6 +99,8 @@ def how_to_read(found: dict[str, Any]) -> list[str]:
         "time: of training alone, without the test monitor; of the source row that of its lifter",
         "rank correlation: Spearman's, of the label-free score with the true error, over all "
         "checkpoints of all rows but the oracle's, mean over seeds",
+        "parts of the score: mirrored, backwards and turned are distances by the pose's size; "
+        "backwards, turned and unlikely 2D are no part of the total; (n): of only n checkpoints",
     ]
     data = [part for one in found["data"].values() for part in one.values()]
     parts = [part for part in data if isinstance(part, dict) and "clips" in part]
@@ -91,6 +118,7 @@ def markdown(found: dict[str, Any]) -> str:
     parts += [f"## {table_title(one)}\n\n{_markdown_table(*setting_table(one))}"
               for one in settings]  # fmt: skip
     parts.append(f"## Label-free choice\n\n{_markdown_table(*choice_table(settings))}")
+    parts.append(f"## {PARTS_TITLE}\n\n{_markdown_table(*parts_table(settings))}")
     notes = "\n".join(f"- {text}" for text in how_to_read(found))
     return "\n\n".join([*parts, f"## How to read this\n\n{notes}"]) + "\n"
 
@@ -102,6 +130,13 @@ def figure(value: dict[str, Any] | None, factor: float | int = 1, digits: int = 
     mean, spread = value["mean"] * factor, value["standard_deviation"]
     text = f"{mean:.{digits}f}"
     return text if spread is None else f"{text} ± {spread * factor:.{digits}f}"
+
+
+def _rho(part: dict[str, Any] | None, count: int) -> str:
+    if part is None or part["spearman"] is None:
+        return ""
+    text = f"{part['spearman']:.2f}"
+    return text if part["checkpoints"] == count else f"{text} ({part['checkpoints']})"
 
 
 def _spent(line: dict[str, Any]) -> list[str]:

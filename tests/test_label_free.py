@@ -137,12 +137,13 @@ class _Oracle(Lifter):
         return {}
 
     def forward(self, pose2d):
-        """Finds the pose whose projection, plain or mirrored, is in front of it."""
+        """Finds the pose whose projection, plain or mirrored, is in front of it; else no pose."""
         found = []
         for frame in pose2d[0]:
             by_key = self.poses.get(_key(frame))
             if by_key is None:
-                by_key = mirror_pose(self.poses[_key(mirror_pose(frame, H36M_16))], H36M_16)
+                mirrored = self.poses.get(_key(mirror_pose(frame, H36M_16)), torch.zeros(16, 3))
+                by_key = mirror_pose(mirrored, H36M_16)
             found.append(by_key)
         return torch.stack(found)[None]
 
