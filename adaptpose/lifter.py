@@ -5,6 +5,8 @@ that fulfil it are in `adaptpose.lifters`.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,20 @@ class Lifter(nn.Module, ABC):
         for module in self.modules():
             if isinstance(module, SeededDropout):
                 module.generator = generator
+
+
+@contextmanager
+def dropout_of(lifter: Lifter, p: float | int | None) -> Iterator[None]:
+    """Within it all dropout of the lifter has the rate p; None leaves it as it is."""
+    layers = [module for module in lifter.modules() if isinstance(module, SeededDropout)]
+    before = [layer.p for layer in layers]
+    for layer in layers:
+        layer.p = layer.p if p is None else float(p)
+    try:
+        yield
+    finally:
+        for layer, own in zip(layers, before, strict=True):
+            layer.p = own
 
 
 def save_lifter(path: Path, lifter: Lifter, meta: dict[str, Any]) -> None:

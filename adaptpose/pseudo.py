@@ -106,6 +106,25 @@ def lift_target(
     return _seen(bank, lifted, lifted.pose + lifted.root[:, None], weight)
 
 
+def some_clips(target: TargetData, frames: int, rng: torch.Generator) -> TargetData:
+    """The target with clips drawn without replacement until they have `frames` frames; 0: all.
+
+    Clips without a valid frame are not drawn, the others stay in their order. Nothing is drawn of
+    a target that is small enough.
+    """
+    lengths = {k: c.num_frames for k, c in enumerate(target.clips) if bool(c.valid.any())}
+    if not 0 < frames < sum(lengths.values()):
+        return target
+    order, chosen, total = list(lengths), set[int](), 0
+    for place in torch.randperm(len(order), generator=rng, device=rng.device).tolist():
+        if total >= frames:
+            break
+        chosen.add(order[place])
+        total += lengths[order[place]]
+    clips = tuple(clip for number, clip in enumerate(target.clips) if number in chosen)
+    return replace(target, clips=clips)
+
+
 def _lenses(
     target: TargetData, poses: list[Tensor], config: PseudoConfig, rng: torch.Generator
 ) -> list[Intrinsics]:

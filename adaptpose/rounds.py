@@ -22,7 +22,7 @@ from adaptpose.clips import Normalisation, PoseData, TargetData, normalise_pose2
 from adaptpose.config import check_config
 from adaptpose.epoch_scores import Monitor, epoch_scores
 from adaptpose.errors import ConfigError, DataError, SkeletonError, expected_message
-from adaptpose.lifter import Lifter, check_lifter_skeleton, save_lifter
+from adaptpose.lifter import Lifter, check_lifter_skeleton, dropout_of, save_lifter
 from adaptpose.pairs import Pairs, join_pairs
 from adaptpose.progress import ProgressHook, silent
 from adaptpose.rounds_config import RoundsConfig
@@ -108,8 +108,11 @@ def training_step(
     seen = normalise_pose2d(pairs.pose2d, normalisation, skeleton.root)
     state.lifter.train()
     state.lifter.set_generator(rng)
+    halved = torch.autocast(seen.device.type, torch.bfloat16, config.precision == "bfloat16")
     with torch.set_grad_enabled(state.optimiser is not None):
-        errors = (state.lifter.lift_window(seen) - pairs.pose3d).norm(dim=-1).mean(dim=-1)
+        with halved, dropout_of(state.lifter, config.dropout):
+            poses = state.lifter.lift_window(seen)
+        errors = (poses.float() - pairs.pose3d).norm(dim=-1).mean(dim=-1)
         loss = weighted_mean(errors, pairs.weight)
     if state.optimiser is not None:
         weights = [w for group in state.optimiser.param_groups for w in group["params"]]

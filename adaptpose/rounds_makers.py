@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from adaptpose.batch_norm import StatisticsMaker
 from adaptpose.bones import bone_lengths
 from adaptpose.lifter import Lifter
 from adaptpose.on_rays import on_rays
 from adaptpose.pairs import PairMaker, Pairs
-from adaptpose.pseudo import PseudoPoses, lift_target
+from adaptpose.pseudo import PseudoPoses, lift_target, some_clips
 from adaptpose.replay import ReplayMaker, refined_pseudo
 from adaptpose.rounds_config import RoundsConfig, SharesConfig
 from adaptpose.rounds_state import RoundsData
@@ -91,7 +93,8 @@ def _lifted_makers(
 ) -> list[PairMaker]:
     """The makers that need the target lifted."""
     rng = stream(config.seed, "rounds", "pseudo", number)
-    pseudo = lift_target(teacher, data.clips, config.pseudo, rng).to(data.device)
+    target = some_clips(data.clips, config.pseudo.frames, rng)
+    pseudo = lift_target(teacher, target, config.pseudo, rng).to(data.device)
     if config.refinement == "full":
         pseudo = refined_pseudo(pseudo, config.refine)
     if config.refinement == "rays":
@@ -104,9 +107,14 @@ def _lifted_makers(
     if shares.replay:
         makers.append(ReplayMaker(pseudo, *window, config.replay))
     if shares.selftrain:
-        trusted = trusted_frames(teacher, data.clips, config.teacher).to(data.device)
+        rng = stream(config.seed, "rounds", "hypotheses", number, device=data.device)
+        trusted, found = trusted_frames(teacher, target, config.teacher, rng)
         pose = pseudo.pose3d_cam - pseudo.pose3d_cam[:, data.target.skeleton.root, None]
-        makers.append(SelfTrainMaker(data.target, pose, trusted, *window))
+        if config.teacher.taught == "fused":
+            pose = found.pose3d.to(data.device)
+            if config.body_size == "source":
+                pose = pose * _size_factor(pose, pseudo.weight, data.source)
+        makers.append(SelfTrainMaker(pseudo.bank, pose, trusted.to(data.device), *window))
     return makers
 
 
@@ -117,7 +125,13 @@ def sized_as(pseudo: PseudoPoses, source: LabelledBank) -> PseudoPoses:
     them smaller. One factor for all, so that tall people stay taller than others; averages are of
     the sum of bone lengths, over pseudo-poses by weight.
     """
+    return pseudo.with_poses(
+        pseudo.pose3d_cam * _size_factor(pseudo.pose3d_cam, pseudo.weight, source)
+    )
+
+
+def _size_factor(pose: Tensor, weight: Tensor, source: LabelledBank) -> Float[Tensor, ""]:
+    """The source's mean sum of bone lengths over that of poses by weight."""
     wanted = bone_lengths(source.pose3d_cam[source.centres], source.skeleton).sum(dim=1).mean()
-    own = bone_lengths(pseudo.pose3d_cam, source.skeleton).sum(dim=1)
-    own = (own * pseudo.weight).sum() / pseudo.weight.sum()
-    return pseudo.with_poses(pseudo.pose3d_cam * (wanted / own))
+    own = bone_lengths(pose, source.skeleton).sum(dim=1)
+    return wanted / ((own * weight).sum() / weight.sum())

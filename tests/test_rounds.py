@@ -10,14 +10,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from linear_lifter import LinearLifter, SymmetricLifter
 from method_data import CPU, small_lifter, small_source
 from test_no_sync import NoWaiting, no_lists  # noqa: F401
 
 from adaptpose import distributed, rounds_makers, selftrain
 from adaptpose.batch_norm import StatisticsMaker, learning_weights
 from adaptpose.bones import mirror_pose
-from adaptpose.camera import pinhole
 from adaptpose.clips import PoseData, TargetData
 from adaptpose.config import check_config, config_from_dict, config_to_dict, override
 from adaptpose.errors import CheckpointError, ConfigError, DataError, SkeletonError
@@ -29,7 +27,6 @@ from adaptpose.on_rays import on_rays
 from adaptpose.pairs import Pairs
 from adaptpose.pseudo import lift_target
 from adaptpose.pseudo_config import RefineConfig
-from adaptpose.rays import ray_distances, root_from_rays
 from adaptpose.refine import refine
 from adaptpose.replay import ReplayMaker, refined_pseudo
 from adaptpose.rounds import (
@@ -591,60 +588,6 @@ def test_no_step_waits_for_the_device(method):
 
 
 # ---- self-training
-
-
-def test_agreement_is_the_mean_of_four_passes_and_their_spread():
-    target, lifter = other_source().as_target(), LinearLifter(2, 2)
-    found = selftrain.compare_passes(lifter, target, 1.7)
-    skeleton, start = target.skeleton, 0
-    poses = predict_clips(lifter, target.clips, tta="both")
-    for clip, want in zip(target.clips, poses, strict=True):
-        rows = slice(start, start + clip.num_frames)
-        start += clip.num_frames
-        want = want - want[:, skeleton.root, None]
-        torch.testing.assert_close(found.pose3d[rows], want, atol=1e-5, rtol=1e-4)
-        lens = pinhole(1.7)
-        root = root_from_rays(want, clip.pose2d, clip.confidence, lens)
-        away = ray_distances(want + root[:, None], clip.pose2d, lens).mean(dim=1)
-        size = want.norm(dim=-1).mean(dim=1)
-        torch.testing.assert_close(found.residual[rows], away / size, atol=1e-4, rtol=1e-3)
-    assert float(found.spread_m.min()) > 1e-3
-    agreeing = selftrain.compare_passes(SymmetricLifter(2, 2), target, 1.7)
-    assert float(agreeing.spread_m.max()) < 1e-5
-
-
-def test_what_cannot_be_trusted_is_left_out():
-    target, lifter = other_source().as_target(), LinearLifter(3, 0)
-    first = target.clips[0]
-    confidence, valid = first.confidence.clone(), first.valid.clone()
-    confidence[:20], valid[20:30] = 0.1, False
-    clips = (replace(first, confidence=confidence, valid=valid), *target.clips[1:])
-    target = replace(target, clips=clips)
-    config = SelfTrainConfig(keep=0.5)
-    trusted = selftrain.trusted_frames(lifter, target, config)
-    found = selftrain.compare_passes(lifter, target, config.focal)
-    usable = range(30, len(found.residual))
-    assert set(trusted.tolist()) <= set(usable)
-    assert len(trusted) == round(len(usable) / 2)
-    left = sorted(set(usable) - set(trusted.tolist()))
-    badness = sum(part / part[30:].median() for part in (found.spread_m, found.residual))
-    assert badness[trusted].max() <= badness[left].min()
-    every = selftrain.trusted_frames(lifter, target, SelfTrainConfig(keep=1.0))
-    assert every.tolist() == list(usable)
-    with pytest.raises(DataError, match=r"rounds\.teacher\.min_confidence=0"):
-        selftrain.trusted_frames(lifter, target, SelfTrainConfig(min_confidence=2.0))
-
-
-def test_self_training_shows_trusted_frames_with_their_poses():
-    target = small_data().target
-    pose, trusted = torch.randn(165, 16, 3, generator=stream(3)), torch.tensor([5, 90])
-    maker = selftrain.SelfTrainMaker(target, pose, trusted, 4, 4, (2, 2))
-    pairs = maker.make(30, stream(0, "x"))
-    middle = pairs.pose2d[:, 4]
-    which = (middle == target.pose2d[90]).flatten(1).all(dim=1)
-    assert 5 < int(which.sum()) < 25
-    assert torch.equal(pairs.pose3d[which], pose[90].expand(int(which.sum()), 16, 3))
-    assert torch.equal(middle[~which], target.pose2d[5].expand(int((~which).sum()), 16, 2))
 
 
 @pytest.mark.parametrize("refinement", ["none", "rays", "full"])
