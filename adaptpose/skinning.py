@@ -1,4 +1,4 @@
-"""Linear blend skinning of the SMPL body: pose and shape to vertices and joints.
+"""Linear blend skinning of a body model: pose and shape to vertices and joints.
 
 Loper et al., SMPL: A Skinned Multi-Person Linear Model, 2015. The template is changed by the
 shape coefficients and by the pose, then every vertex follows a blend of its joints. All metres;
@@ -25,7 +25,11 @@ class BodyModel:
 
     `parents` has -1 for the root, which comes first; every other parent comes before its joints.
     `pose_directions` are ordered as the entries (row by row) of the rotation matrices of all
-    joints but the root.
+    joints but the root; a body without such corrections has 0 entries.
+
+    The joints' rest places are `joint_template` and `joint_directions`, linear in the shape
+    coefficients, where these are given, and else what `joint_regressor` makes of the shaped
+    template. `joint_names` are those of `adaptpose.skeleton` where a joint has one there.
     """
 
     template: Float[Tensor, "vertices 3"]
@@ -35,11 +39,25 @@ class BodyModel:
     parents: tuple[int, ...]
     weights: Float[Tensor, "vertices joints"]
     faces: Int[Tensor, "faces 3"] | None = None
+    joint_template: Float[Tensor, "joints 3"] | None = None
+    joint_directions: Float[Tensor, "joints 3 shapes"] | None = None
+    joint_names: tuple[str, ...] = ()
+    name: str = ""
 
     @property
     def num_joints(self) -> int:
         """Number of joints of the kinematic tree."""
         return len(self.parents)
+
+
+def linear_joints(
+    model: BodyModel,
+) -> tuple[Float[Tensor, "joints 3"], Float[Tensor, "joints 3 shapes"]]:
+    """Rest places (m) of the joints of the mean shape, and how each coefficient changes them."""
+    if model.joint_template is not None and model.joint_directions is not None:
+        return model.joint_template, model.joint_directions
+    directions = torch.einsum("jv,vcs->jcs", model.joint_regressor, model.shape_directions)
+    return model.joint_regressor @ model.template, directions
 
 
 def skin(
@@ -86,10 +104,12 @@ def _skin_part(
 ) -> tuple[Tensor, Tensor]:
     directions = model.shape_directions[..., : betas.shape[1]]
     shaped = model.template + torch.einsum("vcs,fs->fvc", directions, betas)
-    rest = model.joint_regressor @ shaped
+    rest = _rest_joints(model, betas, shaped)
     local = pose if pose.ndim == 4 else roma.rotvec_to_rotmat(pose)
     change = (local[:, 1:] - torch.eye(3, dtype=local.dtype, device=local.device)).flatten(1)
-    posed = shaped + torch.einsum("vce,fe->fvc", model.pose_directions, change)
+    posed = shaped
+    if model.pose_directions.shape[-1]:
+        posed = shaped + torch.einsum("vce,fe->fvc", model.pose_directions, change)
     turn, joints = _follow_tree(model.parents, local, rest.expand(len(pose), -1, -1))
     # Each joint moves a vertex v to turn @ (v - rest) + joint.
     offset = joints - (turn @ rest[..., None])[..., 0]
@@ -97,6 +117,13 @@ def _skin_part(
     moves = (model.weights @ blend).unflatten(-1, (3, 4))
     vertices = (moves[..., :3] @ posed[..., None])[..., 0] + moves[..., 3]
     return vertices + shift[:, None], joints + shift[:, None]
+
+
+def _rest_joints(model: BodyModel, betas: Tensor, shaped: Tensor) -> Tensor:
+    if model.joint_template is None or model.joint_directions is None:
+        return model.joint_regressor @ shaped
+    directions = model.joint_directions[..., : betas.shape[1]]
+    return model.joint_template + torch.einsum("jcs,fs->fjc", directions, betas)
 
 
 def _follow_tree(parents: tuple[int, ...], local: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ import typer
 from adaptpose.cli import (
     ablate,
     bench,
+    body,
     datasets,
     demo,
     evaluate,
@@ -53,6 +54,7 @@ def build_app() -> typer.Typer:
     application.callback()(_root)
     for name, function in COMMANDS:
         application.command(name)(guarded(name, function))
+    application.add_typer(body.build_group(), name="body")
     return application
 
 

@@ -28,6 +28,7 @@ WHERE_TO_GET = (
 )
 _GENDERS = {"m": "male", "male": "male", "f": "female", "female": "female", "neutral": "neutral"}
 _KEYS = ("v_template", "shapedirs", "posedirs", "J_regressor", "kintree_table", "weights")
+_FACES = "f"
 _DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, SyntaxError, MemoryError)
 
 
@@ -38,13 +39,21 @@ def load_body_model(folder: Path, gender: str) -> BodyModel:
     the folder and its folder `smpl`. DataError if there is none, or if it is damaged, of another
     body (SMPL-H, SMPL-X) or not in metres; ConfigError for another gender.
     """
-    path = body_model_path(folder, gender)
-    arrays = _read_npz(path) if path.suffix == ".npz" else _read_pickle(path)
+    return read_smpl(body_model_path(folder, gender))
+
+
+def read_smpl(path: Path) -> BodyModel:
+    """The SMPL body of one model file, `.npz` or `.pkl`; DataError as `load_body_model`."""
+    if not path.is_file():
+        got = "a folder" if path.is_dir() else "no such file"
+        raise DataError(expected_message(str(path), "an SMPL model", got, WHERE_TO_GET))
+    arrays = _read_npz(path) if path.suffix.lower() == ".npz" else _read_pickle(path)
     missing = [key for key in _KEYS if key not in arrays]
     if missing:
         got = f"{', '.join(sorted(map(str, arrays))[:12])}, without {', '.join(missing)}"
         raise DataError(expected_message(str(path), "an SMPL model", got, "check which file it is"))
-    return _body_model({key: _dense(arrays[key], f"{path}, {key}") for key in _KEYS}, path)
+    keys = [key for key in (*_KEYS, _FACES) if key in arrays]
+    return _body_model({key: _dense(arrays[key], f"{path}, {key}") for key in keys}, path)
 
 
 def body_model_path(folder: Path, gender: str) -> Path:
@@ -150,13 +159,29 @@ def _body_model(arrays: Mapping[str, np.ndarray], path: Path) -> BodyModel:
         joint_regressor=tensors["J_regressor"],
         parents=parents,
         weights=tensors["weights"],
+        faces=_faces(arrays.get(_FACES), vertices, path),
+        joint_names=SMPL_24.joints,
+        name="smpl",
     )
+
+
+def _faces(array: np.ndarray | None, vertices: int, path: Path) -> Tensor | None:
+    if array is None:
+        return None
+    whole = array.dtype.kind in "iu" or bool((array == np.rint(array)).all())
+    if array.ndim != 2 or array.shape[1] != 3 or not whole:
+        got = f"{array.dtype} {array.shape}"
+        raise DataError(expected_message(f"{path}, f", "triangles, whole numbers (faces, 3)", got))
+    if array.min() < 0 or array.max() >= vertices:
+        expected, got = f"vertices from 0 to {vertices - 1}", f"{array.min()} to {array.max()}"
+        raise DataError(expected_message(f"{path}, f", expected, got))
+    return torch.from_numpy(array.astype(np.int32))
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files if key in _KEYS}
+            return {key: archive[key] for key in archive.files if key in (*_KEYS, _FACES)}
     except Exception as error:
         # A damaged archive shows itself in many ways; an array of objects is refused in one.
         got = f"a damaged or foreign file ({str(error)[:200]})"

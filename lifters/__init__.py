@@ -12,6 +12,7 @@ from adaptpose.errors import AdaptError, CheckpointError, ConfigError, unknown_n
 from adaptpose.lifter import Lifter, load_weights
 from adaptpose.lifters.layers import initialise
 from adaptpose.lifters.mlp import ResidualLifter
+from adaptpose.lifters.posenet import ARCHITECTURE, build_posenet_lifter
 from adaptpose.lifters.tcn import TemporalLifter
 from adaptpose.skeleton import Skeleton
 from adaptpose.store import read_tensors
@@ -64,9 +65,11 @@ def lifter_from_spec(spec: dict[str, Any]) -> Lifter:
     ConfigError or SkeletonError for a description that makes no lifter.
     """
     try:
-        config = config_from_dict(LifterConfig, spec["config"])
         skeletons = [_skeleton_from(spec[key]) for key in ("skeleton_in", "skeleton_out")]
-    except (KeyError, TypeError, AttributeError) as error:
+        if spec.get("architecture") == ARCHITECTURE:
+            return build_posenet_lifter(spec, *skeletons)
+        config = config_from_dict(LifterConfig, spec["config"])
+    except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"the description of a lifter is incomplete: {error!r}") from error
     return _blank_lifter(config, *skeletons)
 

@@ -20,10 +20,11 @@ FOLDERS = {
 }
 VOCABULARY = frozenset(
     {
-        "bones", "camera", "clips", "config", "config_values", "errors", "lifter", "metrics",
-        "packing", "planes", "prediction", "progress", "protocol_rules", "protocols", "rays",
-        "recipe", "rundir", "runtime", "shards", "skeleton", "skinning", "store", "version",
-        "window_source", "windows",
+        "body_parts", "bones", "camera", "clips", "config", "config_values", "errors",
+        "joint_adaptation", "lifter", "metrics", "packing", "planes", "posenet", "posenet_body",
+        "posenet_config", "posenet_geometry", "prediction", "progress", "protocol_rules",
+        "protocols", "rays", "recipe", "rundir", "runtime", "shards", "skeleton", "skinning",
+        "store", "version", "window_source", "windows",
     }
 )  # fmt: skip
 """Modules of `adaptpose` that know of no method; all its other modules are methods."""
