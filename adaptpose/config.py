@@ -27,6 +27,7 @@ __all__ = [
     "PretrainConfig",
     "Rotation",
     "SelectionConfig",
+    "Start",
     "check_config",
     "config_from_dict",
     "config_to_dict",
@@ -36,6 +37,7 @@ __all__ = [
 BoneMethod = Literal["none", "bg1", "bg2", "bg3"]
 CameraMethod = Literal["none", "deterministic", "probabilistic"]
 Rotation = Literal["axis_angle", "quaternion", "euler"]
+Start = Literal["source", "wide", "viewpoint"]
 
 
 @dataclass(frozen=True)
@@ -262,6 +264,14 @@ class FitConfig:
     """[APc]."""
     gradient_clip: float = 1.0
     """Largest gradient norm of every network [APc]."""
+    start: Start = "source"
+    """Windows that the generator starts from [own, beside the source]: real ones of the source
+    [AP], wide augmentation of them, or their motions filmed from the target's viewpoints."""
+    start_epochs: int = 4
+    """Epochs after which the target is lifted anew for such viewpoints [own: as in rounds]."""
+    start_share: float = 0.5
+    """Share of the source windows the lifter is tuned on that are made as the generator's start
+    is; nothing where that is the source [own]."""
     mixing: Literal["mixed", "sequential"] = "mixed"
     """Source and generated windows in every batch (eq. 23), or a generated pass per section and a
     source pass per epoch [APc: the two passes pull against each other]."""
@@ -288,11 +298,13 @@ class FitConfig:
         found = positive_problems(
             self, "fit", "epochs", "samples_per_epoch", "sections", "batch_size",
             "learning_rate_generator", "learning_rate_discriminator", "learning_rate_lifter",
-            "gradient_clip",
+            "gradient_clip", "start_epochs",
         )  # fmt: skip
         found += _range(self, "fit", "strides")
         if self.warmup_epochs < 0:
             found.append(f"fit.warmup_epochs: expected >= 0, got {self.warmup_epochs}")
+        if not 0 <= self.start_share <= 1:
+            found.append(f"fit.start_share: expected 0 to 1, got {self.start_share}")
         if self.samples_per_epoch < self.sections * self.batch_size:
             found.append(
                 f"fit.samples_per_epoch: expected at least sections x batch_size = "

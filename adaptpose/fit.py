@@ -24,6 +24,7 @@ from adaptpose.rundir import RunDirectory
 from adaptpose.runtime import stream
 from adaptpose.section import run_section, source_pass
 from adaptpose.selection import REASONS
+from adaptpose.starts import prepare_start
 from adaptpose.state import FitData, FitState, create_state, set_learning_rates
 from adaptpose.steps import draw_real2d, draw_source
 from adaptpose.store import write_json, write_tensors
@@ -86,6 +87,7 @@ def _epoch(
     set_learning_rates(state, config)
     tuning = state.epoch >= config.warmup_epochs
     while state.section < config.sections:
+        prepare_start(state, data, target, config)
         if state.section == 0 and tuning:
             middle = round(sum(config.strides) / 2)
             state.source_errors = source_error_table(

@@ -11,7 +11,8 @@ from adaptpose.pairs import Pairs
 from adaptpose.pseudo import PseudoPoses
 from adaptpose.pseudo_config import RefineConfig, ReplayConfig
 from adaptpose.refine import refine
-from adaptpose.transfer import cut_points, film_from
+from adaptpose.shots import CutWindows, FilmedWindows, cut_windows
+from adaptpose.transfer import film_windows
 
 
 def refined_pseudo(pseudo: PseudoPoses, config: RefineConfig | None = None) -> PseudoPoses:
@@ -44,15 +45,22 @@ class ReplayMaker:
         self.frames_after = frames_after
         self.strides = strides
 
-    @torch.no_grad()
     def make(self, count: int, rng: torch.Generator) -> Pairs:
-        """`count` new pairs; weight 0 as in `transfer.film_from`."""
-        pseudo, bank, middle = self.pseudo, self.pseudo.bank, self.frames_before
+        """`count` new pairs; weight 0 for windows that are not usable, see `film_windows`."""
+        windows = self.film(self.cut(count, rng), rng)
+        return windows.pairs(self.frames_before, self.pseudo.bank.skeleton.root)
+
+    def cut(self, count: int, rng: torch.Generator) -> CutWindows:
+        """`count` windows of pseudo-poses as they are; frames are those of the target's bank."""
+        pseudo, around = self.pseudo, (self.frames_before, self.frames_after)
         centre = pseudo.draw(count, rng)
-        stride = bank.draw_strides(centre, *self.strides, rng)
-        index = bank.window_index(centre, middle + 1 + self.frames_after, stride, middle)
-        points = cut_points(pseudo.pose3d_cam, index)
+        return cut_windows(pseudo.bank, pseudo.pose3d_cam, centre, around, self.strides, rng)
+
+    @torch.no_grad()
+    def film(self, cut: CutWindows, rng: torch.Generator) -> FilmedWindows:
+        """The windows filmed from their own viewpoint or another frame's."""
+        pseudo, count = self.pseudo, len(cut.frame)
         other = pseudo.draw(count, rng)
-        own = torch.rand(count, generator=rng, device=bank.device) < self.config.own_share
-        view = torch.where(own, centre, other)
-        return film_from(points, middle, pseudo, view, self.config, rng)
+        own = torch.rand(count, generator=rng, device=cut.frame.device) < self.config.own_share
+        view = torch.where(own, cut.frame, other)
+        return film_windows(cut.points, self.frames_before, pseudo, view, self.config, rng)

@@ -65,6 +65,7 @@ def adapt_in_rounds(
         raise SkeletonError(expected_message(f"target '{target.name}'", wanted, got))
     if run.done:
         return
+    config = config.fitted_to(sum(int(clip.valid.sum()) for clip in target.clips))
     lifter.to(device)
     lifter.context_stride = config.strides[0]
     banks = build_labelled_bank(source, device), build_target_bank(target, device)

@@ -132,6 +132,10 @@ class RoundsConfig:
     batch_size: int = 256
     """[own: with as many windows better than 1,024, and as good as 128, which takes longer]"""
     shares: SharesConfig = field(default_factory=SharesConfig)
+    most_draws: float = 100.0
+    """Windows made of a frame of the target's own motion (replay, self-training) in a whole run, at
+    most, on average; wide windows take the place of the others. A few hundred frames are soon known
+    by heart, with their errors: on 200 frames `full` ended worse than it began without this."""
     refinement: Refinement = "full"
     """What is done to lifted poses: nothing, joints put on their rays, or refinement of clips."""
     body_size: Literal["source", "lifted"] = "source"
@@ -171,7 +175,7 @@ class RoundsConfig:
         """What is wrong, in the user's words; empty if nothing."""
         positive = (
             "epochs", "steps_per_epoch", "epochs_per_round", "learning_rate", "learning_rate_end",
-            "gradient_clip",
+            "gradient_clip", "most_draws",
         )  # fmt: skip
         found = [
             f"rounds.{name}: expected a number above 0, got {getattr(self, name)}"
@@ -215,6 +219,16 @@ class RoundsConfig:
         if epoch < self.warmup_epochs:
             return 0
         return 1 + (epoch - self.warmup_epochs) // self.epochs_per_round
+
+    def fitted_to(self, frames: int) -> "RoundsConfig":
+        """The configuration for a target of so many valid frames, see `most_draws`."""
+        windows = self.epochs * self.steps_per_epoch * self.batch_size
+        most, shares = self.most_draws * frames / windows, self.shares
+        most = 0.0 if most * self.batch_size < 1 else most
+        replay, selftrain = min(shares.replay, most), min(shares.selftrain, most)
+        wide = shares.wide + shares.replay - replay + shares.selftrain - selftrain
+        shares = replace(shares, replay=replay, selftrain=selftrain, wide=wide)
+        return replace(self, shares=shares)
 
     def shares_in(self, epoch: int) -> SharesConfig:
         """The shares of an epoch: those of lifted poses are wide windows in the warm-up."""

@@ -14,6 +14,7 @@ from adaptpose.config import FitConfig
 from adaptpose.progress import ProgressHook
 from adaptpose.runtime import stream
 from adaptpose.selection import REASONS
+from adaptpose.starts import begin_from
 from adaptpose.state import FitData, FitState
 from adaptpose.steps import (
     discriminator_step,
@@ -83,11 +84,12 @@ def _adversarial_part(
     buffer = _new_buffer(state, data, steps * count) if tuning else None
     for step in range(steps):
         rng = stream(config.seed, *place, step, device=data.device)
-        source = draw_source(state, data, config, count, rng)
+        real = draw_source(state, data, config, count, rng)
+        source, told = begin_from(state, real, rng)
         outcome = generator_step(state, data, config, source, rng)
-        log.add(outcome.losses)
+        log.add(outcome.losses | told)
         if step % config.discriminator.every == 0:
-            log.add(discriminator_step(state, data, config, outcome, source, rng))
+            log.add(discriminator_step(state, data, config, outcome, real, rng))
         if buffer is not None:
             selection = judge(state, data, config, outcome, source.frame)
             rows = slice(step * count, (step + 1) * count)

@@ -1,11 +1,12 @@
 """Which generated windows the lifter is trained on, and why the others are not (eq. 14)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from adaptpose.clips import Normalisation
 from adaptpose.config import SelectionConfig
 from adaptpose.planes import NEAREST, STEEPEST
 
@@ -19,6 +20,13 @@ class Selection:
 
     keep: Bool[Tensor, "batch"]
     counts: Int[Tensor, "5"]
+
+
+def selection_of(config: SelectionConfig, normalisation: Normalisation) -> SelectionConfig:
+    """The selection for 2D of a normalisation: without the test of the image where it shows no
+    place in it, since then nothing can teach a generator to stay inside.
+    """
+    return config if normalisation == "screen" else replace(config, screen=False)
 
 
 def select(

@@ -9,12 +9,16 @@ outer axes alone, and every pass over the points is one long loop. Nothing here 
 
 from dataclasses import dataclass
 from functools import reduce
+from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from adaptpose.camera import Intrinsics
+from adaptpose.pairs import Pairs
 from adaptpose.planes import NEAREST
+from adaptpose.windows import FrameBank
 
 SEEN_SHARE = 0.9
 """Share of the joints of the supervised frame that must be in view."""
@@ -33,6 +37,77 @@ class Shots:
     place: Float[Tensor, "batch 2"]
     rate: Float[Tensor, "batch"]
     focal: Float[Tensor, "batch"]
+
+
+@dataclass(frozen=True)
+class FilmedWindows:
+    """Whole windows filmed anew by pinhole cameras.
+
+    `pose3d_cam` are absolute poses (m) in the axes of the new cameras, `pose2d` their projection,
+    `focal` the cameras' focal lengths, all in normalised coordinates. `usable` is what `in_view`
+    says, and whatever else the maker asks for. Poses may be views whose memory is in another order.
+    """
+
+    pose3d_cam: Float[Tensor, "batch frames joints 3"]
+    pose2d: Float[Tensor, "batch frames joints 2"]
+    focal: Float[Tensor, "batch"]
+    usable: Bool[Tensor, "batch"]
+
+    @property
+    def intrinsics(self) -> Intrinsics:
+        """The cameras, without distortion."""
+        focal = self.focal[:, None].expand(-1, 2)
+        return Intrinsics(focal, torch.zeros_like(focal), focal.new_zeros(len(focal), 5))
+
+    def pairs(self, middle: int, root: int) -> Pairs:
+        """The windows with the poses of their frames `middle`; weight 0 for unusable ones."""
+        pose = self.pose3d_cam[:, middle]
+        pose = pose - pose[:, root : root + 1]
+        return Pairs(self.pose2d, pose, self.usable.to(self.pose2d.dtype))
+
+
+@dataclass(frozen=True)
+class CutWindows:
+    """Windows of a bank as points (m), to be filmed anew once: that changes the points in place.
+
+    `frame` are the numbers of the supervised frames in the bank, `stride` counts its frames.
+    """
+
+    frame: Int[Tensor, "batch"]
+    stride: Int[Tensor, "batch"]
+    points: Float[Tensor, "joints 3 window batch"]
+
+
+@runtime_checkable
+class WindowMaker(Protocol):
+    """Something that films windows of a source anew."""
+
+    def windows(
+        self, count: int, rng: torch.Generator
+    ) -> tuple[Int[Tensor, "count"], FilmedWindows]:
+        """`count` windows and the numbers of their supervised frames in the source's bank."""
+        ...
+
+
+def cut_windows(
+    bank: FrameBank,
+    pose3d: Float[Tensor, "frames joints 3"],
+    centre: Int[Tensor, "batch"],
+    around: tuple[int, int],
+    strides: tuple[int, int],
+    rng: torch.Generator,
+) -> CutWindows:
+    """Windows of a bank's poses around centre frames, at strides drawn from a range at 50 Hz.
+
+    `around` are the frames before and after the supervised one.
+    """
+    before, after = around
+    stride = bank.draw_strides(centre, *strides, rng)
+    index = bank.window_index(centre, before + 1 + after, stride, before)
+    batch, window = index.shape
+    rows = pose3d.flatten(1).index_select(0, index.T.flatten())
+    points = rows.T.contiguous().view(*pose3d.shape[1:], window, batch)
+    return CutWindows(centre, stride, points)
 
 
 def film_shots(

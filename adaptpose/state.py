@@ -1,5 +1,6 @@
 """Everything that changes while a lifter is adapted, and how it is saved and restored."""
 
+import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from adaptpose.generator import MotionGenerator
 from adaptpose.lifter import Lifter
 from adaptpose.pool import SamplePool
 from adaptpose.runtime import has_fused_optimisers, stream
+from adaptpose.shots import WindowMaker
 from adaptpose.windows import FrameBank, LabelledBank
 
 
@@ -60,6 +62,11 @@ class FitState:
     best_score: float = float("inf")
     source_errors: torch.Tensor | None = field(default=None, repr=False)
     """Denominators of the hard ratio, of the lifter at the start of the epoch."""
+    teacher: Lifter | None = field(default=None, repr=False)
+    """The lifter that lifted the target for the viewpoints generation starts from, if it does."""
+    maker: WindowMaker | None = field(default=None, repr=False)
+    """What films the windows generation starts from; None for the source's own. Not saved: the
+    teacher and the settings say all of it."""
 
     def networks(self) -> dict[str, nn.Module]:
         """The four networks by name."""
@@ -69,6 +76,12 @@ class FitState:
             "domain": self.domain,
             "pose": self.pose,
         }
+
+    def set_teacher(self, weights: dict[str, torch.Tensor]) -> None:
+        """Make a frozen copy of the lifter, with these weights, the teacher."""
+        self.lifter.set_generator(None)  # which cannot be copied; every step sets its own
+        self.teacher = copy.deepcopy(self.lifter).eval().requires_grad_(False)
+        self.teacher.load_state_dict(weights)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs; collective when several processes share the run."""
@@ -80,6 +93,7 @@ class FitState:
             "optimisers": {name: opt.state_dict() for name, opt in self.optimisers.items()},
             "pools": distributed.from_every_rank(pools),
             "source_errors": distributed.from_every_rank(_on_cpu(self.source_errors)),
+            "teacher": None if self.teacher is None else self.teacher.state_dict(),
             "epoch": self.epoch,
             "section": self.section,
             "best_score": self.best_score,
@@ -100,6 +114,8 @@ class FitState:
             pool.load_state_dict(saved)
         errors = state["source_errors"][own]
         self.source_errors = errors.to(device) if errors is not None else None
+        if state.get("teacher") is not None:
+            self.set_teacher(state["teacher"])
         self.epoch, self.section = int(state["epoch"]), int(state["section"])
         self.best_score = float(state["best_score"])
 

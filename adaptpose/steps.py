@@ -21,7 +21,7 @@ from adaptpose.discriminator import perturb_bones
 from adaptpose.lifter import Lifter
 from adaptpose.planes import project_planes
 from adaptpose.recipe import Generated, SourceWindows, cut_source_windows, take_frames
-from adaptpose.selection import Selection, select
+from adaptpose.selection import Selection, select, selection_of
 from adaptpose.state import FitData, FitState
 from adaptpose.taps import tap
 from adaptpose.windows import FrameBank
@@ -188,7 +188,8 @@ def judge(
             truth = _supervised(fake.pose3d_cam[done:], state.lifter, root)
             rest = _ratio(lifted, truth, _source_errors(state)[frame[done:]], data)
             ratio = rest if ratio is None else torch.cat([ratio, rest])
-    return select(fake.pose3d_cam, fake.pose2d, ratio, config.selection)
+    rules = selection_of(config.selection, data.normalisation)
+    return select(fake.pose3d_cam, fake.pose2d, ratio, rules)
 
 
 def update(state: FitState, name: str, loss: Tensor, config: FitConfig) -> None:

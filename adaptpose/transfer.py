@@ -20,7 +20,15 @@ from adaptpose.pairs import Pairs
 from adaptpose.pseudo import PseudoPoses
 from adaptpose.pseudo_config import BodyConfig, ReplayConfig, TransferConfig
 from adaptpose.rotations import rotvec_to_rotmat
-from adaptpose.shots import Shots, as_poses, film_points, in_view
+from adaptpose.shots import (
+    CutWindows,
+    FilmedWindows,
+    Shots,
+    as_poses,
+    cut_windows,
+    film_points,
+    in_view,
+)
 from adaptpose.skeleton import Skeleton
 from adaptpose.windows import LabelledBank
 
@@ -55,31 +63,45 @@ class TransferMaker:
         self.frames_after = frames_after
         self.strides = strides
 
-    @torch.no_grad()
     def make(self, count: int, rng: torch.Generator) -> Pairs:
-        """`count` new pairs; weight 0 as in `film_from`."""
-        bank, middle = self.bank, self.frames_before
+        """`count` new pairs; weight 0 for windows that are not usable, see `film_windows`."""
+        _, windows = self.windows(count, rng)
+        return windows.pairs(self.frames_before, self.bank.skeleton.root)
+
+    @torch.no_grad()
+    def windows(
+        self, count: int, rng: torch.Generator
+    ) -> tuple[Int[Tensor, "count"], FilmedWindows]:
+        """`count` whole windows, and the numbers of their supervised frames in the bank."""
+        cut = self.cut(count, rng)
+        return cut.frame, self.film(cut, rng)
+
+    def cut(self, count: int, rng: torch.Generator) -> CutWindows:
+        """`count` windows of the source as they are."""
+        bank, around = self.bank, (self.frames_before, self.frames_after)
         centre = bank.draw_centres(count, rng)
-        stride = bank.draw_strides(centre, *self.strides, rng)
-        length = middle + 1 + self.frames_after
-        index = bank.window_index(centre, length, stride, middle)
-        points = cut_points(bank.pose3d_cam, index)
-        view = self.pseudo.draw(count, rng)
-        return film_from(points, middle, self.pseudo, view, self.config, rng)
+        return cut_windows(bank, bank.pose3d_cam, centre, around, self.strides, rng)
+
+    @torch.no_grad()
+    def film(self, cut: CutWindows, rng: torch.Generator) -> FilmedWindows:
+        """The windows filmed from viewpoints drawn by weight."""
+        view = self.pseudo.draw(len(cut.frame), rng)
+        middle = self.frames_before
+        return film_windows(cut.points, middle, self.pseudo, view, self.config, rng)
 
 
-def film_from(
+def film_windows(
     points: Float[Tensor, "joints 3 window batch"],
     middle: int,
     pseudo: PseudoPoses,
     view: Int[Tensor, "batch"],
     config: TransferConfig | ReplayConfig,
     rng: torch.Generator,
-) -> Pairs:
-    """Pairs of windows filmed from the viewpoints of pseudo-poses at the frames `view`.
+) -> FilmedWindows:
+    """Windows filmed from the viewpoints of pseudo-poses at the frames `view`.
 
-    The points, in any camera's axes (m), are changed in place as the config says. Weight 0 for
-    windows that `shots.in_view` refuses and for bodies without axes at the supervised frame.
+    The points, in any camera's axes (m), are changed in place as the config says. Not usable are
+    windows that `shots.in_view` refuses and bodies without axes at the supervised frame.
     """
     skeleton = pseudo.bank.skeleton
     points = lightly_changed(points, skeleton, config.bodies, rng)
@@ -87,10 +109,10 @@ def film_from(
     shots = shots_from(pseudo, view, axes, config, rng)
     filmed, image = film_points(points, shots, middle, skeleton.root)
     pose2d = as_poses(image)
-    seen = in_view(filmed.permute(3, 2, 0, 1), pose2d, middle, config.view_limit)
+    pose3d = filmed.permute(3, 2, 0, 1)
+    seen = in_view(pose3d, pose2d, middle, config.view_limit)
     seen &= (axes.square().sum(dim=-1) > 0.5).all(dim=-1)
-    pose3d = filmed[:, :, middle] - filmed[skeleton.root, :, middle]
-    return Pairs(pose2d, pose3d.permute(2, 0, 1), seen.to(pose2d.dtype))
+    return FilmedWindows(pose3d, pose2d, shots.focal, seen)
 
 
 def shots_from(
@@ -124,12 +146,3 @@ def lightly_changed(
     if not any(vars(config).values()):
         return points
     return change_points(points, skeleton, replace(WideConfig(), **vars(config)), rng)
-
-
-def cut_points(
-    pose3d: Float[Tensor, "frames joints 3"], index: Int[Tensor, "batch window"]
-) -> Float[Tensor, "joints 3 window batch"]:
-    """Windows of poses at frame indices, as points (see `adaptpose.shots`)."""
-    batch, window = index.shape
-    rows = pose3d.flatten(1).index_select(0, index.T.flatten())
-    return rows.T.contiguous().view(*pose3d.shape[1:], window, batch)

@@ -7,6 +7,7 @@ from adaptpose import losses
 from adaptpose.bones import mirror_pose
 from adaptpose.clips import normalise_pose2d
 from adaptpose.config import FitConfig
+from adaptpose.starts import mix_in_start
 from adaptpose.state import FitData, FitState
 from adaptpose.steps import Losses, autocast, detach_all, draw_windows, take_frames, update
 
@@ -27,9 +28,9 @@ def lifter_step(
     pairs = [generated] if generated is not None else []
     if source_count:
         frame, index = draw_windows(data.source, source_count, state.lifter, config, rng)
-        pose2d = take_frames(data.source.pose2d, index)
-        pose2d = normalise_pose2d(pose2d, data.normalisation, root)
-        pairs.append((pose2d, data.source.root_relative(frame)))
+        pose2d, truth = take_frames(data.source.pose2d, index), data.source.root_relative(frame)
+        pose2d, truth = mix_in_start(state, config, pose2d, truth, rng)
+        pairs.append((normalise_pose2d(pose2d, data.normalisation, root), truth))
     pose2d = torch.cat([pair[0] for pair in pairs])
     truth = torch.cat([pair[1] for pair in pairs])
     if config.mirror:

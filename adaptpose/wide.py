@@ -8,14 +8,22 @@ hips to high above, and the person anywhere in the image at any plausible size.
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from adaptpose.augment_config import WideConfig
 from adaptpose.body_changes import change_points
 from adaptpose.config_values import check_config
 from adaptpose.pairs import Pairs
-from adaptpose.shots import Shots, as_poses, film_points, in_view
+from adaptpose.shots import (
+    CutWindows,
+    FilmedWindows,
+    Shots,
+    as_poses,
+    cut_windows,
+    film_points,
+    in_view,
+)
 from adaptpose.windows import LabelledBank
 
 
@@ -43,30 +51,36 @@ class WideMaker:
         self.strides = strides
         self.config = config
 
-    @torch.no_grad()
     def make(self, count: int, rng: torch.Generator) -> Pairs:
         """`count` new pairs; weight 0 for windows that `shots.in_view` refuses."""
-        bank, config, middle = self.bank, self.config, self.frames_before
-        root = bank.skeleton.root
-        centre, points = self._draw_points(count, rng)
-        points = change_points(points, bank.skeleton, config, rng)
-        shots = draw_shots(self._up(centre), config, rng)
-        filmed, image = film_points(points, shots, middle, root)
-        pose2d = as_poses(image)
-        seen = in_view(
-            filmed.permute(3, 2, 0, 1), pose2d, middle, config.view_limit, config.nearest_m
-        )
-        pose3d = filmed[:, :, middle] - filmed[root, :, middle]
-        return Pairs(pose2d, pose3d.permute(2, 0, 1), seen.to(pose2d.dtype))
+        _, windows = self.windows(count, rng)
+        return windows.pairs(self.frames_before, self.bank.skeleton.root)
 
-    def _draw_points(self, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Centre frames, and the poses of windows around them as points."""
-        bank, length = self.bank, self.frames_before + 1 + self.frames_after
+    @torch.no_grad()
+    def windows(
+        self, count: int, rng: torch.Generator
+    ) -> tuple[Int[Tensor, "count"], FilmedWindows]:
+        """`count` whole windows, and the numbers of their supervised frames in the bank."""
+        cut = self.cut(count, rng)
+        return cut.frame, self.film(cut, rng)
+
+    def cut(self, count: int, rng: torch.Generator) -> CutWindows:
+        """`count` windows of the source as they are."""
+        bank, around = self.bank, (self.frames_before, self.frames_after)
         centre = bank.draw_centres(count, rng)
-        stride = bank.draw_strides(centre, *self.strides, rng)
-        index = bank.window_index(centre, length, stride, self.frames_before)
-        rows = bank.pose3d_cam.flatten(1).index_select(0, index.T.flatten())
-        return centre, rows.T.contiguous().view(bank.skeleton.num_joints, 3, length, count)
+        return cut_windows(bank, bank.pose3d_cam, centre, around, self.strides, rng)
+
+    @torch.no_grad()
+    def film(self, cut: CutWindows, rng: torch.Generator) -> FilmedWindows:
+        """The windows with changed bodies, filmed anew."""
+        config, middle, skeleton = self.config, self.frames_before, self.bank.skeleton
+        points = change_points(cut.points, skeleton, config, rng)
+        shots = draw_shots(self._up(cut.frame), config, rng)
+        filmed, image = film_points(points, shots, middle, skeleton.root)
+        pose2d = as_poses(image)
+        pose3d = filmed.permute(3, 2, 0, 1)
+        seen = in_view(pose3d, pose2d, middle, config.view_limit, config.nearest_m)
+        return FilmedWindows(pose3d, pose2d, shots.focal, seen)
 
     def _up(self, centre: Tensor) -> Tensor:
         if self.bank.up_cam is not None:

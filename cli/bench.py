@@ -1,5 +1,6 @@
 """`adapt bench`: the open benchmark on real motion, every number of docs/results.md."""
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,7 +47,7 @@ FramesOption = Annotated[
     str, typer.Option("--frames", help="Frames that the lifter sees, e.g. 27,1.")
 ]
 BudgetOption = Annotated[
-    str, typer.Option("--budget", help="quick, or standard: about 2,000 updates of 1,024 windows.")
+    str, typer.Option("--budget", help="quick, or standard: 3,000 updates of 256 windows.")
 ]
 StepsOption = Annotated[
     str | None, typer.Option("--steps", help="Updates of the lifter in every row.")
@@ -55,8 +56,16 @@ OracleStepsOption = Annotated[
     str | None,
     typer.Option("--oracle-steps", help="Updates of the oracle's lifter, by default as --steps."),
 ]
+PrecisionOption = Annotated[
+    str,
+    typer.Option("--precision", help="Of products while rows learn: float32, or bfloat16, faster "
+                 "where the processor has it."),
+]  # fmt: skip
 ChannelsOption = Annotated[
     int, typer.Option("--channels", min=1, help="Width of the lifter's hidden layers.")
+]
+DropoutOption = Annotated[
+    float, typer.Option("--dropout", min=0.0, max=0.99, help="Dropout of the lifter's layers.")
 ]
 RaysOption = Annotated[
     str,
@@ -83,7 +92,9 @@ def bench(
     budget: BudgetOption = "standard",
     steps: StepsOption = None,
     oracle_steps: OracleStepsOption = None,
+    precision: PrecisionOption = "float32",
     channels: ChannelsOption = 256,
+    dropout: DropoutOption = 0.1,
     rays: RaysOption = "none",
     redo: RedoOption = None,
     rescore: RescoreOption = False,
@@ -106,6 +117,8 @@ def bench(
 
     wanted = chosen_tasks(tasks), chosen_inputs(inputs), chosen_frames(frames)
     spent = BUDGETS[_one_of(budget, "--budget", tuple(BUDGETS))]
+    exactness = _one_of(precision, "--precision", ("float32", "bfloat16"))
+    spent = dataclasses.replace(spent, precision=exactness)
     if steps is not None:
         spent = spent.with_steps(parse_count(steps, "--steps"))
     oracle = spent
@@ -121,7 +134,7 @@ def bench(
         rows=chosen,
         budget=spent,
         oracle=oracle,
-        lifter=LifterConfig(channels=channels),
+        lifter=LifterConfig(channels=channels, dropout=dropout),
         rays=_one_of(rays, "--rays", ("none", "rays", "refined")),
         data_root=data_root,
     )

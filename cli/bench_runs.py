@@ -80,6 +80,7 @@ def carry_out(
         if cell.key not in found["results"]:
             data = store.open(cell.setting, found["data"])
             found["results"][cell.key] = _outcome(bench, cell, data)
+            bench.made.add(cell.key)
             bench.write()
     hook("bench rows", len(cells), len(cells))
     return found

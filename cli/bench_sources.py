@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +31,24 @@ from adaptpose.store import read_json, write_json
 
 @dataclass(frozen=True)
 class Bench:
-    """Where and on what a study runs; `found` is the content of bench.json."""
+    """Where and on what a study runs; `found` is the content of bench.json, and `made` are the
+    names in it of what this process has made."""
 
     study: Study
     device: torch.device
     hook: ProgressHook
     found: dict[str, Any]
+    made: set[str] = field(default_factory=set)
 
     def write(self) -> None:
         """Write bench.json, with what another process has added to it since."""
         if (self.study.path / "bench.json").is_file():
             now = read_description(self.study.path)
             for part in ("results", "sources", "data"):
-                self.found[part] = {**now[part], **self.found[part]}
+                known = self.found[part]
+                # What another process has made anew counts more than what was read at the start.
+                own = {name: known[name] for name in self.made if name in known}
+                self.found[part] = {**known, **now[part], **own}
         write_description(self.study.path, self.found)
 
 
@@ -86,6 +91,7 @@ def _describe_source(bench: Bench, run: RunDirectory, plan: SourcePlan) -> None:
         "seconds": read_json(run.path / "seconds.json", "the time training took")["seconds"],
         "validation_mpjpe_mm": watched,
     }
+    bench.made.add(run.path.name)
     bench.write()
 
 

@@ -73,7 +73,8 @@ class Study:
 
     def described(self) -> dict[str, Any]:
         """What all results of a folder have in common, as plain data."""
-        lifter = {"name": self.lifter.name, "channels": self.lifter.channels}
+        names = ("name", "channels", "dropout")
+        lifter = {name: getattr(self.lifter, name) for name in names}
         return {"budget": dataclasses.asdict(self.budget), "lifter": lifter}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from adaptpose import distributed
-from adaptpose.cli.methods import ADAPTPOSE
+from adaptpose.cli.methods import ADAPTPOSE, is_adversarial
 from adaptpose.cli.specs import has_split, spec_from_dict, spec_to_dict
 from adaptpose.cli.start_checks import check_given, check_specs, given_lifter
 from adaptpose.clips import Normalisation, PoseData, TargetData
@@ -96,7 +96,7 @@ def plan_of_run(run: RunDirectory) -> Plan:
 def plan_from_dict(values: dict[str, Any], where: str) -> Plan:
     """The plan of plain data; CheckpointError naming `where` if a part is missing or wrong."""
     try:
-        test, rounds = values["test"], values["method"] != ADAPTPOSE
+        test, rounds = values["test"], not is_adversarial(values["method"])
         return Plan(
             source=spec_from_dict(values["source"], f"{where}, source"),
             target=spec_from_dict(values["target"], f"{where}, target"),

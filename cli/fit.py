@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adaptpose.cli.console import notice, notice_of, print_json, print_table, progress_hook
-from adaptpose.cli.methods import DEFAULT, NAMES
+from adaptpose.cli.methods import DEFAULT, NAMES, POSENET3D
 from adaptpose.cli.options import (
     BodyModelOption,
+    BodyOption,
     CamerasOption,
     ChannelsOption,
     ConfigOption,
@@ -25,15 +26,18 @@ from adaptpose.cli.options import (
     MaxClipsOption,
     NoiseOption,
     OutOption,
+    PresetOption,
     ResumeOption,
     RigOption,
     RunsOption,
     SeedOption,
     SetOption,
     SizeOption,
+    SjaOption,
     SkeletonOption,
     SourceOption,
     SplitOption,
+    StepsOption,
     TargetOption,
     TargetRigOption,
     ThreadsOption,
@@ -41,7 +45,7 @@ from adaptpose.cli.options import (
     choose,
 )
 from adaptpose.cli.plans import moved_plan, new_plan
-from adaptpose.cli.resume import check_same_data, refuse_with_resume
+from adaptpose.cli.resume import check_same_data, refuse_flags, refuse_with_resume
 from adaptpose.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -131,6 +135,10 @@ def fit(
     epochs: EpochsOption = None,
     samples_per_epoch: SamplesOption = None,
     oracle: OracleOption = 0,
+    steps: StepsOption = None,
+    preset: PresetOption = None,
+    body: BodyOption = None,
+    sja: SjaOption = None,
     seed: SeedOption = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
@@ -154,21 +162,27 @@ def fit(
             "--source-cameras": source_cameras, "--test-cameras": test_cameras,
             "--body-model": body_model, "--format": detector_format, "--size": size,
             "--fps": fps, "--skeleton": skeleton, "--pretrained": pretrained}  # fmt: skip
+    own = {"--steps": steps, "--preset": preset, "--body": body, "--sja": sja}
     chosen = choose(device, threads)
     if resume is not None:
-        rest = {
-            "--config": config,
-            "--set": assignments,
-            "--out": out,
-            "--oracle": oracle or None,
-            "--method": None if method == DEFAULT else method,
-        }
-        refuse_with_resume({**flags, **data, **rest})
-        execute(None, resume, chosen, as_json, data_root)
-        return
+        rest = {"--config": config, "--set": assignments, "--out": out, "--oracle": oracle or None,
+                "--method": None if method == DEFAULT else method}  # fmt: skip
+        refuse_with_resume({**flags, **data, **rest, **own})
+        from adaptpose.cli.posenet import is_posenet_run
+        from adaptpose.cli.posenet_run import resume_posenet
+
+        if is_posenet_run(resume):
+            return resume_posenet(resume, chosen, as_json, data_root)
+        return execute(None, resume, chosen, as_json, data_root)
+    if method.strip() == POSENET3D:
+        from adaptpose.cli.posenet_run import fit_posenet
+
+        given = {**flags, **data, **own, "--oracle": oracle or None}
+        return fit_posenet(given, data_root, config, assignments, chosen, as_json, out, runs)
+    refuse_flags(own, f"--method {method}", f"--method {POSENET3D}")
     plan = new_plan(flags, data, data_root, config, assignments, method)
     plan = dataclasses.replace(plan, oracle_epochs=oracle)
-    execute(plan, out, chosen, as_json, data_root, runs)
+    return execute(plan, out, chosen, as_json, data_root, runs)
 
 
 def execute(

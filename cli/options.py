@@ -102,6 +102,27 @@ RefineOption = Annotated[
                  "put on the rays of their keypoints) or refined (whole clips fitted, slower)."),
 ]  # fmt: skip
 
+StepsOption = Annotated[
+    str | None,
+    typer.Option("--steps", rich_help_panel="PoseNet3D",
+                 help="Stages of posenet3d between commas: teacher,distill,sja,joint (default)."),
+]  # fmt: skip
+PresetOption = Annotated[
+    str | None,
+    typer.Option("--preset", help="Settings to begin with: published (default) or cpu.",
+                 rich_help_panel="PoseNet3D"),
+]  # fmt: skip
+BodyOption = Annotated[
+    str | None,
+    typer.Option("--body", help="Body model: anny (default), or a file .safetensors, .npz, .pkl.",
+                 rich_help_panel="PoseNet3D"),
+]  # fmt: skip
+SjaOption = Annotated[
+    str | None,
+    typer.Option("--sja", help="Joint adaptation: convex (default), linear or none.",
+                 rich_help_panel="PoseNet3D"),
+]  # fmt: skip
+
 OutOption = Annotated[
     Path | None,
     typer.Option("--out", help="Folder to write to; by default a new one below --runs.",

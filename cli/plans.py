@@ -7,7 +7,12 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adaptpose.cli.methods import DEFAULT, check_method
+from adaptpose.cli.methods import (
+    DEFAULT,
+    adversarial_config,
+    check_method,
+    check_start_setting,
+)
 from adaptpose.cli.options import parse_count, parse_size
 from adaptpose.cli.settings import settle
 from adaptpose.config import FitConfig, LifterConfig, PretrainConfig
@@ -36,10 +41,12 @@ def new_plan(
     from adaptpose.cli.experiment import Plan
 
     rounds = check_method(method, flags)
-    own = {"fit": FitConfig()} if rounds is None else {"rounds": rounds}
+    own = {"fit": adversarial_config(method)} if rounds is None else {"rounds": rounds}
     sections = {**own, "lifter": LifterConfig(), "pretrain": PretrainConfig()}
     sections = settle(sections, config, assignments, _settings(flags, *own))
     sections.setdefault("fit", FitConfig())
+    if rounds is None:
+        check_start_setting(method, sections["fit"])
     given = data["--pretrained"]
     start = None if given is None else str(given.resolve())
     return Plan(*_specs(data, data_root), **sections, pretrained=start, method=method)
@@ -61,32 +68,44 @@ def moved_plan(plan: Plan, data_root: Path | None) -> Plan:
 def _specs(
     data: dict[str, Any], data_root: Path | None
 ) -> tuple[DatasetSpec, DatasetSpec, DatasetSpec | None]:
-    from adaptpose.cli.experiment import test_spec
-    from adaptpose.cli.specs import change_spec, new_spec
+    from adaptpose.cli.specs import new_spec
 
     for flag in ("--source", "--target"):
         if data[flag] is None:
             fix = "--source synthetic-studio --target synthetic-field for a first try"
             raise ConfigError(f"{flag}: expected the name of a dataset, got none (fix: {fix})")
-    common = {"frame_rate_hz": data["--frame-rate"], "max_clips": data["--max-clips"],
-              "data_root": data_root, "skeleton": data.get("--skeleton"),
-              "body_model": data.get("--body-model")}  # fmt: skip
     source = new_spec(
         data["--source"], rig=data["--rig"], noise=data["--source-noise"],
         split=data.get("--split"), keypoints=data.get("--source-keypoints"),
-        cameras=data.get("--source-cameras"), **common,
+        cameras=data.get("--source-cameras"), **_common(data, data_root),
     )  # fmt: skip
+    return source, *target_specs(data, data_root)
+
+
+def target_specs(
+    data: dict[str, Any], data_root: Path | None
+) -> tuple[DatasetSpec, DatasetSpec | None]:
+    """The target of --target and its flags, and the labelled test set if there is one."""
+    from adaptpose.cli.experiment import test_spec
+    from adaptpose.cli.specs import change_spec, new_spec
+
     target = new_spec(
         data["--target"], rig=data["--target-rig"], noise=data["--noise"],
         split=data.get("--target-split"), keypoints=data.get("--keypoints"),
         cameras=data.get("--cameras"), format=data.get("--format"), fps=data.get("--fps"),
-        image_size_px=parse_size(data.get("--size")), **common,
+        image_size_px=parse_size(data.get("--size")), **_common(data, data_root),
     )  # fmt: skip
     if data["--test"] is None:
-        return source, target, test_spec(target)
+        return target, test_spec(target)
     test = change_spec(target, name=data["--test"], split="test")
     cameras = data.get("--test-cameras")
-    return source, target, dataclasses.replace(test, max_clips=None, cameras=cameras)
+    return target, dataclasses.replace(test, max_clips=None, cameras=cameras)
+
+
+def _common(data: dict[str, Any], data_root: Path | None) -> dict[str, Any]:
+    return {"frame_rate_hz": data["--frame-rate"], "max_clips": data["--max-clips"],
+            "data_root": data_root, "skeleton": data.get("--skeleton"),
+            "body_model": data.get("--body-model")}  # fmt: skip
 
 
 def _settings(flags: dict[str, Any], section: str) -> dict[str, Any]:

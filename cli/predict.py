@@ -21,6 +21,7 @@ from adaptpose.cli.options import (
     choose_word,
     parse_size,
 )
+from adaptpose.cli.predict_mesh import MESHES
 from adaptpose.errors import (
     CheckpointError,
     ConfigError,
@@ -48,6 +49,11 @@ FolderOption = Annotated[Path | None, typer.Option("--out", help="New folder to 
 ExportOption = Annotated[
     str, typer.Option("--export", help=f"Kinds of files between commas: {', '.join(KINDS)}.")
 ]
+MeshOption = Annotated[
+    str | None,
+    typer.Option("--mesh", help="Meshes as well, of lifters with a body: obj (a file per frame) or "
+                 "glb (one that plays)."),
+]  # fmt: skip
 HeightOption = Annotated[
     str | None,
     typer.Option("--height", metavar="M", help="Stature in metres, of all (1.75) or by person "
@@ -91,6 +97,7 @@ def predict(
     keypoints: KeypointsOption = None,
     cameras: CamerasOption = None,
     export: ExportOption = "npz,csv,trc,bvh,html",
+    mesh: MeshOption = None,
     tta: TtaOption = "auto",
     constant_bones: BonesOption = True,
     root_cutoff: CutoffOption = None,
@@ -111,9 +118,10 @@ def predict(
                "calibration": calibration}  # fmt: skip
     options = _options(height, focal, tta, constant_bones, root_cutoff, refine)
     file = _lifter_file(lifter)
+    body = None if mesh is None else choose_word(mesh, MESHES, "--mesh")
     try:
         manifest = _predict(file, detections, reading, options, choose(device, threads),
-                            folder, kinds, as_json)  # fmt: skip
+                            folder, kinds, as_json, body)  # fmt: skip
     except KeyboardInterrupt as error:
         notice("adapt predict: stopped; nothing was written")
         raise typer.Exit(INTERRUPTED) from error
@@ -245,17 +253,20 @@ def _predict(
     folder: Path,
     kinds: tuple[str, ...],
     quiet: bool,
+    mesh: str | None = None,
 ) -> dict[str, Any]:
     """Read, check, lift, write; the manifest."""
     import dataclasses
 
     from adaptpose.cli.predict_files import write_predictions
+    from adaptpose.cli.predict_mesh import mesh_writer
     from adaptpose.datasets.detections import open_detections
     from adaptpose.lifters import load_lifter
     from adaptpose.predict import check_predict, predict, resolve_tta
     from adaptpose.version import __version__
 
     lifter, meta = load_lifter(file)
+    meshes = None if mesh is None else mesh_writer(mesh, lifter, meta, device)
     _check_joints(kinds, lifter.skeleton_out.joints)
     tta = resolve_tta(lifter, options.tta)
     detections = open_detections(source, **reading)
@@ -273,4 +284,4 @@ def _predict(
                        "joints": list(lifter.skeleton_out.joints)},
             "options": dataclasses.asdict(options),
         }  # fmt: skip
-        return write_predictions(folder, predictions, kinds, about, hook)
+        return write_predictions(folder, predictions, kinds, about, hook, meshes)

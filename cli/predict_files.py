@@ -15,6 +15,7 @@ from typing import Any
 from adaptpose.body_scale import stature_m
 from adaptpose.camera import intrinsics_to_px
 from adaptpose.cli.console import format_count, print_table
+from adaptpose.cli.predict_mesh import MeshWriter
 from adaptpose.datasets.bvh_skeleton import fit_bvh
 from adaptpose.datasets.exports import EXPORTS
 from adaptpose.errors import DataError, SkeletonError, expected_message
@@ -31,6 +32,7 @@ AXES = {
     "camera": "x right, y down, z forward, origin in the camera",
     "world": "z up, of the calibration; T_cam_world maps world to camera",
     "trc, bvh": "y up; without a calibration the camera's axes turned by half a turn about x",
+    "meshes": "y up; the camera's axes turned by half a turn about x",
 }
 
 
@@ -88,10 +90,12 @@ def write_predictions(
     kinds: Sequence[str],
     about: dict[str, Any],
     hook: ProgressHook,
+    meshes: MeshWriter | None = None,
 ) -> dict[str, Any]:
     """Write all files into `folder`, which appears whole; the manifest as written.
 
-    `about` is what the manifest says besides: lifter, options, notes.
+    `about` is what the manifest says besides: lifter, options, notes. `meshes` writes a mesh of
+    every track.
     """
     names = _file_names(predictions)
     tracks = []
@@ -105,6 +109,8 @@ def write_predictions(
             if "bvh" in kinds:
                 # BVH has constant bones: how far that moves joints of a pose with free ones.
                 track["bvh_moved_mm"] = 1000 * float(fit_bvh(prediction).moved.max())
+            if meshes is not None:
+                track["mesh"] = meshes(prediction, place, name)
             tracks.append(track)
             hook("writing", done, len(predictions))
         if "html" in kinds:

@@ -23,6 +23,13 @@ def refuse_with_resume(options: dict[str, Any]) -> None:
         )
 
 
+def refuse_flags(options: dict[str, Any], where: str, fix: str = "leave that out") -> None:
+    """Raise ConfigError if options that mean nothing in a place are given; None: not given."""
+    given = [flag for flag, value in options.items() if value not in (None, [])]
+    if given:
+        raise ConfigError(f"{', '.join(given)}: means nothing to {where} (fix: {fix})")
+
+
 def check_resumable(run: RunDirectory, kind: RunKind) -> None:
     """Raise CheckpointError unless a run is of a kind and not yet complete."""
     if run.kind != kind:

@@ -177,10 +177,10 @@ def test_schedules_keep_their_share_of_the_run():
 def test_names_of_rows():
     assert [row.name for row in chosen_rows("oracle,source")] == ["source", "oracle"]
     assert [row.name for row in chosen_rows("key")] == list(bench_rows.GROUPS["key"])
-    rows = chosen_rows("source", ["long=full rounds.epochs_per_round=2 shares.wide=0.2"])
+    rows = chosen_rows("source", ["long=full rounds.epochs_per_round=3 refine.steps=9"])
     config = row_settings(rows[-1], BUDGETS["quick"], 0)
     assert isinstance(config, RoundsConfig)
-    assert config.epochs_per_round == 2
+    assert (config.epochs_per_round, config.refine.steps) == (3, 9)
     for text, message in (
         ("long", "expected NAME=METHOD"),
         ("", "expected NAME=METHOD"),

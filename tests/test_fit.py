@@ -16,6 +16,7 @@ from adaptpose.lifter import Lifter
 from adaptpose.lifters import load_lifter
 from adaptpose.rundir import RunDirectory, create_run, open_run
 from adaptpose.runtime import stream
+from adaptpose.selection import REASONS
 from adaptpose.skeleton import H36M_17
 from adaptpose.windows import build_labelled_bank
 
@@ -176,6 +177,27 @@ def test_feedback_reaches_the_generator_but_no_other_network():
     assert all(torch.equal(before[key], after[key]) for key in before)
     chosen = steps.judge(state, data, config, outcome, source.frame)
     assert int(chosen.counts.sum()) == 32
+
+
+def test_windows_off_screen_are_left_out_only_where_2d_shows_a_place():
+    config = small_config(warmup_epochs=0)
+    kept = {}
+    for seen in ("screen", "root_frobenius"):
+        state, data = small_state(config)
+        data = replace(data, normalisation=seen)
+        state.source_errors = critic.source_error_table(state.lifter, data.source, 3, seen)
+        rng = stream(0, "step")
+        source = steps.draw_source(state, data, config, 32, rng)
+        outcome = steps.generator_step(state, data, config, source, rng)
+        beside = outcome.generated.pose2d + 2.5
+        aside = replace(outcome, generated=replace(outcome.generated, pose2d=beside))
+        kept[seen] = [
+            steps.judge(state, data, config, one, source.frame).counts.tolist()
+            for one in (outcome, aside)
+        ]
+    off = REASONS.index("off_screen")
+    assert kept["screen"][1][off] > kept["screen"][0][off]
+    assert kept["root_frobenius"][1] == kept["root_frobenius"][0]
 
 
 def test_source_errors_equal_window_by_window_lifting():

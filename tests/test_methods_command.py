@@ -1,5 +1,6 @@
 """`adapt fit --method`: every method from end to end, its settings, what is refused."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from stick_figure import walking_motion
 from test_cli import adapt, fails
 
 from adaptpose import distributed
-from adaptpose.cli.methods import NAMES, check_method
+from adaptpose.cli.bench_rows import BUDGETS, ROWS, parse_row, row_settings
+from adaptpose.cli.methods import NAMES, adversarial_config, check_method
 from adaptpose.clips import PoseData
+from adaptpose.config import FitConfig
 from adaptpose.datasets.files import write_dataset
 from adaptpose.datasets.rigs import STUDIO, SURROUND, film
 from adaptpose.errors import ConfigError
@@ -75,6 +78,67 @@ def test_every_method_runs_from_end_to_end(data, lifter, tmp_path, method):
     assert all(same) if method == "bn" else not any(same)
 
 
+ADVERSARIES = ("--threads", "1", "--epochs", "2", "--samples-per-epoch", "128", "--set",
+               "fit.batch_size=32", "--set", "fit.sections=2", "--set", "fit.warmup_epochs=1",
+               "--set", "discriminator.pool_size=64", "--set", "generator.hidden=16")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "start"),
+    [("augment+adaptpose", "wide"), (" adaptpose + viewpoint", "viewpoint")],
+)
+def test_adversaries_on_top_of_another_method(data, lifter, tmp_path, method, start):
+    out = tmp_path / "run"
+    result = adapt("fit", *data, *ADVERSARIES, "--pretrained", lifter, "--method", method,
+                   "--out", out, "--json")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    run = open_run(out)
+    assert run.done
+    assert (run.config["method"], run.config["fit"]["start"]) == (method, start)
+    assert "rounds" not in run.config
+    assert all(record["usable_start"] > 0 for record in run.records())
+    assert "the run is complete" in fails("fit", "--resume", out)
+    said = fails("generate", "--run", out, "--n", "10", "--out", tmp_path / "g")
+    assert f"got fit.start '{start}' (fix: a run of --method adaptpose)" in said
+    assert not (tmp_path / "g").exists()
+
+
+def test_a_stopped_run_of_adversaries_goes_on(data, lifter, tmp_path, monkeypatch):
+    def stop_after_the_first(run: RunDirectory, state: dict[str, Any]) -> None:
+        save(run, state)
+        raise KeyboardInterrupt
+
+    arguments = ("fit", *data, *ADVERSARIES, "--pretrained", lifter, "--method",
+                 "viewpoint+adaptpose", "--out")  # fmt: skip
+    assert adapt(*arguments, tmp_path / "whole").exit_code == 0
+    save = RunDirectory.save_state
+    monkeypatch.setattr(RunDirectory, "save_state", stop_after_the_first)
+    assert adapt(*arguments, tmp_path / "run").exit_code == 130
+    monkeypatch.undo()
+    assert adapt("fit", "--resume", tmp_path / "run", "--threads", "1").exit_code == 0
+    whole, resumed = (tmp_path / name / "lifter.safetensors" for name in ("whole", "run"))
+    assert whole.read_bytes() == resumed.read_bytes()
+
+
+def test_a_row_of_adversaries_on_another_method_makes_the_steps_of_the_plain_one():
+    for method, start in (("augment+adaptpose", "wide"), ("adaptpose+viewpoint", "viewpoint")):
+        for budget in BUDGETS.values():
+            plain = row_settings(ROWS["adaptpose"], budget, 3)
+            assert isinstance(plain, FitConfig)
+            assert plain.start == "source"
+            found = row_settings(parse_row(f"both={method}"), budget, 3)
+            assert found == dataclasses.replace(plain, start=start)
+    changed = row_settings(parse_row("both=augment+adaptpose start_share=0.1"), budget, 0)
+    assert isinstance(changed, FitConfig)
+    assert changed.start_share == 0.1
+    for text, message in (
+        ("both=selftrain+adaptpose", "--row both: --method: expected 'adaptpose' alone, or with"),
+        ("both=augment+adaptpose start=source", "--row both: fit.start: expected 'wide'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            parse_row(text)
+
+
 def test_tables_at_the_end(data, lifter, tmp_path):
     result = adapt("fit", *data, *TINY, "--pretrained", lifter, "--method", "continue", "--out",
                    tmp_path / "run")  # fmt: skip
@@ -125,12 +189,19 @@ def test_settings_come_from_file_set_and_flags(data, lifter, tmp_path):
     [
         (("--method", "augmnt"), "--method: unknown method 'augmnt'; did you mean 'augment'?"),
         (("--method", "bn+augment"), "--method: 'bn' stands alone, got bn+augment"),
-        (("--method", "adaptpose+augment"), "--method: 'adaptpose' stands alone"),
+        (("--method", "adaptpose+selftrain"), "'adaptpose' alone, or with augment or viewpoint"),
+        (("--method", "augment+viewpoint+adaptpose"), "(fix: augment+adaptpose or viewpoint+"),
+        (
+            ("--method", "augment+adaptpose", "--set", "start=source"),
+            "expected 'wide', as --method",
+        ),
+        (("--method", "augment+adaptpose", "--set", "rounds.epochs=2"), "unknown setting 'rounds."),
+        (("--method", "viewpoint+adaptpose", "--set", "start_epochs=0"), "fit.start_epochs: exp"),
         (("--method", "augment", "--samples-per-epoch", "1000"), "rounds.steps_per_epoch="),
         (("--method", "augment", "--set", "rounds.shares.wide=0.5"), "expected a sum of 1"),
         (("--method", "augment", "--set", "fit.sections=2"), "unknown setting 'fit.sections'"),
         (("--set", "rounds.epochs=2"), "unknown setting 'rounds.epochs'"),
-        (("--method", "full", "--epochs", "2"), "--set rounds.warmup_epochs=0"),
+        (("--method", "full", "--epochs", "1"), "--set rounds.warmup_epochs=0"),
     ],
 )
 def test_what_is_refused_before_work(data, tmp_path, arguments, message):
@@ -155,13 +226,16 @@ def test_a_report_can_be_written_and_nothing_generated(data, lifter, tmp_path):
     text = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "continue, 2 epochs" in text
     said = fails("generate", "--run", tmp_path / "run", "--n", "10", "--out", tmp_path / "g")
-    assert "no 'fit' in the configuration of the run" in said
+    assert "it films nobody anew: rounds.shares: expected a share of wide" in said
 
 
 def test_names_of_methods():
     assert NAMES[0] == "adaptpose"
     assert check_method("adaptpose", {}) is None
     assert check_method("full", {}) == METHODS["full"]
+    assert check_method("augment+adaptpose", {"--samples-per-epoch": 5}) is None
+    assert adversarial_config("adaptpose") == FitConfig()
+    assert adversarial_config("viewpoint+adaptpose+viewpoint") == FitConfig(start="viewpoint")
     with pytest.raises(ConfigError):
         check_method("", {})
 

@@ -18,6 +18,7 @@ from adaptpose.rounds_makers import make_feeds
 from adaptpose.rounds_state import RoundsData
 from adaptpose.rundir import RunDirectory, create_run
 from adaptpose.runtime import stream
+from adaptpose.store import read_json
 from adaptpose.windows import build_labelled_bank, build_target_bank
 
 
@@ -173,3 +174,50 @@ def test_methods_on_what_does_not_change_keep_the_lifters_own_dropout():
     assert method_config("full").dropout == 0.0
     for name in ("continue", "bn", "selftrain", "full+selftrain"):
         assert method_config(name).dropout is None
+
+
+def test_a_small_target_is_not_replayed_over_and_over():
+    config = method_config("full+selftrain")
+    windows = config.epochs * config.steps_per_epoch * config.batch_size
+    assert config.fitted_to(10**6) == config
+    for frames in (1, 200, 2000):
+        shares = config.fitted_to(frames).shares
+        assert sum(vars(shares).values()) == pytest.approx(1)
+        assert (shares.source, shares.transfer) == (config.shares.source, config.shares.transfer)
+        for own in (shares.replay, shares.selftrain):
+            assert own * windows <= config.most_draws * frames * (1 + 1e-9)
+            assert own == 0 or own * config.batch_size >= 1
+    # The share grows with the target, up to the configured one.
+    replays = [config.fitted_to(n).shares.replay for n in (50, 500, 5000, 50_000)]
+    assert replays == sorted(replays)
+    assert replays[-1] == config.shares.replay
+
+
+def test_what_a_small_target_cannot_give_is_made_wide(tmp_path):
+    common = {"epochs": 2, "steps_per_epoch": 5, "batch_size": 64, "warmup_epochs": 0}
+    config = replace(method_config("replay"), **common, most_draws=0.2)
+    run, _ = _run(tmp_path / "run", config)
+    made = read_json(run.path / "statistics.json", "the run's statistics")["windows"]
+    frames = sum(int(clip.valid.sum()) for clip in small_source().clips)
+    assert 0 < made["replay"] <= 0.2 * frames + config.epochs * config.steps_per_epoch
+    assert made["wide"] > made["transfer"] > made["replay"]
+
+
+def test_processes_of_one_bench_keep_what_another_made_anew(tmp_path):
+    from adaptpose.cli.bench_rows import BUDGETS
+    from adaptpose.cli.bench_sources import Bench
+    from adaptpose.cli.bench_study import Study, read_description, write_description
+    from adaptpose.config import LifterConfig
+    from adaptpose.progress import silent
+
+    budget = BUDGETS["quick"]
+    study = Study(tmp_path, (), (0,), (), budget, budget, LifterConfig())
+    old = {"format": 1, **study.described(), "data": {}, "sources": {}}
+    write_description(tmp_path, {**old, "results": {"a": {"steps": 1}, "b": {"steps": 1}}})
+    first, second = (Bench(study, CPU, silent, read_description(tmp_path)) for _ in range(2))
+    for bench, row in ((first, "a"), (second, "c")):
+        bench.found["results"][row] = {"steps": 2}
+        bench.made.add(row)
+        bench.write()
+    steps = {row: kept["steps"] for row, kept in read_description(tmp_path)["results"].items()}
+    assert steps == {"a": 2, "b": 1, "c": 2}
