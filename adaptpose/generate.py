@@ -16,17 +16,14 @@ from torch import Tensor
 from adaptpose import distributed
 from adaptpose.errors import AdaptError, ConfigError, DataError
 from adaptpose.generation import Job, Place, begin, clear, merge, prepare_folder, record
-from adaptpose.packing import Packing, pack, window_bytes
 from adaptpose.progress import ProgressHook, silent
-from adaptpose.sampling import Sampler, draw_block
-from adaptpose.selection import REASONS
+from adaptpose.sampling import WindowSampler
 from adaptpose.shards import (
     Content,
     FileKind,
     Origin,
     ShardIndex,
     bank_probe,
-    lens_table,
     read_index,
     write_shard,
 )
@@ -60,11 +57,11 @@ class GenerateRequest:
         half = self.half and self.content == "motion"
         return torch.float16 if half else torch.float32
 
-    def windows_per_shard(self, sampler: Sampler) -> int:
+    def windows_per_shard(self, sampler: WindowSampler) -> int:
         """Windows of a full shard; ConfigError if such a shard is too large for memory."""
         if self.count < 1:
             raise ConfigError(f"--n: expected a number above 0, got {self.count}")
-        size = window_bytes(self.content, self.dtype, sampler.generator.rule, sampler.window)
+        size = sampler.window_bytes(self.content, self.dtype)
         most = max(1, MAX_SHARD_BYTES // size)
         if self.shard_size is None:
             return max(1, min(SHARD_SIZE, SHARD_BYTES // size))
@@ -74,7 +71,10 @@ class GenerateRequest:
 
 
 def generate(
-    sampler: Sampler, request: GenerateRequest, origin: Origin, progress: ProgressHook = silent
+    sampler: WindowSampler,
+    request: GenerateRequest,
+    origin: Origin,
+    progress: ProgressHook = silent,
 ) -> ShardIndex:
     """Write `count` kept windows to the folder, going on where an earlier call stopped.
 
@@ -130,29 +130,27 @@ class _Together:
                 raise DataError(f"process {rank} of this generation stopped: {message}")
 
 
-def _plan(sampler: Sampler, request: GenerateRequest, origin: Origin) -> tuple[Job, ShardIndex]:
+def _plan(
+    sampler: WindowSampler, request: GenerateRequest, origin: Origin
+) -> tuple[Job, ShardIndex]:
     size = request.windows_per_shard(sampler)
-    rule = sampler.generator.rule
-    lenses, of_clip = lens_table(sampler.source)
     index = ShardIndex(
         content=request.content,
         file_kind=request.file_kind,
         dtype=str(request.dtype).removeprefix("torch."),
         skeleton=sampler.source.skeleton.name,
         window=sampler.window,
-        middle=rule.middle,
+        middle=sampler.middle,
         seed=sampler.seed,
         normalisation=sampler.normalisation,
         origin=asdict(origin),
         source_probe=bank_probe(sampler.source),
         made_by=sampler.mark(),
-        rule={k: v for k, v in asdict(rule).items() if k != "skeleton"},
-        lenses=lenses,
+        **sampler.layout(),
     )
-    packing = Packing(request.content, request.dtype, sampler.source, rule, of_clip)
+    form = (request.content, request.dtype, request.file_kind)
     rank, world = distributed.rank(), distributed.world_size()
-    kind, count = request.file_kind, request.count
-    return Job(sampler, request.folder, packing, kind, size, count, rank, world), index
+    return Job(sampler, request.folder, *form, size, request.count, rank, world), index
 
 
 def _stream_shards(job: Job, own: ShardIndex, place: Place, progress: ProgressHook) -> None:
@@ -163,7 +161,7 @@ def _stream_shards(job: Job, own: ShardIndex, place: Place, progress: ProgressHo
         for tensors, place_after, counts in _shards(job, place, job.share - done):
             name = f"shard-{job.rank}-{len(own.shards):05d}.{job.file_kind}"
             size = tensors["frame"].shape[0]
-            total = {k: own.counts.get(k, 0) + counts[k] for k in REASONS}
+            total = {k: own.counts.get(k, 0) + n for k, n in counts.items()}
             own = replace(own, shards=[*own.shards, [name, size]], counts=total)
             _wait(writing)
             writing = writer.submit(_write, job, name, tensors, own, place_after)
@@ -182,21 +180,21 @@ def _shards(
 ) -> Iterator[tuple[dict[str, Tensor], Place, dict[str, int]]]:
     """Shards of kept windows: tensors, where the stream stands after it, outcomes counted."""
     number, offset, idle = place.block, place.offset, 0
-    counts: dict[str, int] = dict.fromkeys(REASONS, 0)
+    counts: dict[str, int] = dict.fromkeys(job.sampler.reasons, 0)
     buffer: dict[str, Tensor] = {}
     filled = 0
     while missing > 0:
-        block = draw_block(job.sampler, number)
+        block = job.sampler.draw(number, job.content, job.dtype)
         rows = block.keep.nonzero()[offset:, 0]
         if offset == 0:
-            for reason, drawn in zip(REASONS, block.counts.tolist(), strict=True):
+            for reason, drawn in zip(job.sampler.reasons, block.counts.tolist(), strict=True):
                 counts[reason] += drawn
             idle = 0 if rows.shape[0] else idle + 1
-            _check_patience(idle, block.counts)
+            _check_patience(idle, block.counts, job.sampler)
         while rows.shape[0] and missing > 0:
             size = min(job.shard_size, filled + missing)
             take = min(rows.shape[0], size - filled)
-            _fill(buffer, pack(block, rows[:take], job.packing), filled, size)
+            _fill(buffer, block.stored(rows[:take]), filled, size)
             rows, offset = rows[take:], offset + take
             filled, missing = filled + take, missing - take
             if filled == size:
@@ -213,12 +211,12 @@ def _fill(buffer: dict[str, Tensor], part: dict[str, Tensor], start: int, size: 
         buffer[name][start : start + value.shape[0]] = value
 
 
-def _check_patience(idle: int, counts: Tensor) -> None:
+def _check_patience(idle: int, counts: Tensor, sampler: WindowSampler) -> None:
     if idle >= _PATIENCE:
-        last = dict(zip(REASONS, counts.tolist(), strict=True))
+        last = dict(zip(sampler.reasons, counts.tolist(), strict=True))
         raise DataError(
             f"generation gave up: no window of the last {idle} blocks passed the selection (the "
-            f"last block: {last}; fix: train the generator longer, --no-hardness or --no-screen)"
+            f"last block: {last}; fix: {sampler.remedy})"
         )
 
 

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from adaptpose.errors import CheckpointError, DataError
-from adaptpose.packing import Packing
-from adaptpose.sampling import Sampler
-from adaptpose.selection import REASONS
-from adaptpose.shards import FileKind, ShardIndex, index_from_dict, write_index
+from adaptpose.sampling import WindowSampler
+from adaptpose.shards import Content, FileKind, ShardIndex, index_from_dict, write_index
 from adaptpose.store import read_json, write_json
 
 
@@ -28,9 +28,10 @@ class Place:
 class Job:
     """One rank's part of a generation."""
 
-    sampler: Sampler
+    sampler: WindowSampler
     folder: Path
-    packing: Packing
+    content: Content
+    dtype: torch.dtype
     file_kind: FileKind
     shard_size: int
     count: int
@@ -102,7 +103,7 @@ def merge(job: Job, index: ShardIndex) -> None:
     """One index of all ranks' shards; only then is the generation complete."""
     paths = [job.progress_path(rank) for rank in range(job.world)]
     parts = [index_from_dict(read_json(p, "a rank's progress")["index"], p) for p in paths]
-    counts = {k: sum(part.counts.get(k, 0) for part in parts) for k in REASONS}
+    counts = {k: sum(part.counts.get(k, 0) for part in parts) for k in job.sampler.reasons}
     shards = [shard for part in parts for shard in part.shards]
     write_index(job.folder, replace(index, shards=shards, counts=counts))
     for path in paths:

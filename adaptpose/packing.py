@@ -5,7 +5,7 @@ camera coordinates, whether motion or recipes were stored.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import roma
@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from adaptpose.camera import Intrinsics
 from adaptpose.errors import CheckpointError, DataError
 from adaptpose.recipe import Block, Recipe, RecipeRule, apply_recipe, cut_source_windows
 from adaptpose.shards import Content, ShardIndex, iterate_shards, same_source
@@ -29,12 +30,21 @@ _NAMES: dict[Content, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows of 2D (normalised screen coordinates) and absolute 3D (m), with their lens rows."""
+    """Windows of 2D (normalised screen coordinates) and absolute 3D (m), with their lens rows.
+
+    `focal` is what the row's focal length is multiplied by, None where rows are whole lenses.
+    """
 
     pose2d: Float[Tensor, "windows frames joints 2"]
     pose3d_cam: Float[Tensor, "windows frames joints 3"]
     lens: Int[Tensor, "windows"]
     stride: Int[Tensor, "windows"]
+    focal: Float[Tensor, "windows"] | None = None
+
+    def intrinsics(self, index: ShardIndex) -> Intrinsics:
+        """The lens of every window."""
+        rows = index.intrinsics().select(self.lens)
+        return rows if self.focal is None else replace(rows, focal=rows.focal * self.focal[:, None])
 
 
 @dataclass(frozen=True)
@@ -59,14 +69,24 @@ def pack(block: Block, rows: Int[Tensor, "rows"], packing: Packing) -> dict[str,
     if packing.content == "recipe":
         stored |= _pack_recipe(block.recipe, rows, packing.rule)
     else:
-        pose = block.generated.pose3d_cam[rows]
-        root = pose[:, :, packing.rule.skeleton.root]
-        stored |= {
-            "pose2d": block.generated.pose2d[rows].to(packing.dtype),
-            "pose3d": (pose - root[:, :, None]).to(packing.dtype),
-            "root": root,
-        }
+        pose, image = block.generated.pose3d_cam[rows], block.generated.pose2d[rows]
+        stored |= pack_motion(pose, image, packing.rule.skeleton.root, packing.dtype)
     return {name: value.cpu() for name, value in stored.items()}
+
+
+def pack_motion(
+    pose3d_cam: Float[Tensor, "windows frames joints 3"],
+    pose2d: Float[Tensor, "windows frames joints 2"],
+    root: int,
+    dtype: torch.dtype,
+) -> dict[str, Tensor]:
+    """The tensors of motion; `root` is the number of that joint."""
+    place = pose3d_cam[:, :, root]
+    return {
+        "pose2d": pose2d.to(dtype),
+        "pose3d": (pose3d_cam - place[:, :, None]).to(dtype),
+        "root": place,
+    }
 
 
 def window_bytes(content: Content, dtype: torch.dtype, rule: RecipeRule, window: int) -> int:
@@ -74,6 +94,11 @@ def window_bytes(content: Content, dtype: torch.dtype, rule: RecipeRule, window:
     joints, bones = rule.skeleton.num_joints, rule.skeleton.num_bones
     if content == "recipe":
         return 4 * (3 * bones + bones + 4 + 3) + 10
+    return motion_bytes(dtype, joints, window)
+
+
+def motion_bytes(dtype: torch.dtype, joints: int, window: int) -> int:
+    """Bytes of one window of motion with its frame, stride and lens row."""
     return window * (joints * 5 * dtype.itemsize + 12) + 10
 
 
@@ -133,7 +158,7 @@ def _unpack_recipe(tensors: dict[str, Tensor], rule: RecipeRule) -> Recipe:
 def _unpack_motion(tensors: dict[str, Tensor]) -> Windows:
     pose = tensors["pose3d"].float() + tensors["root"][:, :, None]
     lens, stride = tensors["lens"].long(), tensors["stride"].long()
-    return Windows(tensors["pose2d"].float(), pose, lens, stride)
+    return Windows(tensors["pose2d"].float(), pose, lens, stride, tensors.get("focal"))
 
 
 @torch.no_grad()
@@ -148,7 +173,8 @@ def _expand(tensors: dict[str, Tensor], index: ShardIndex, source: LabelledBank 
 
 
 def _check_names(tensors: dict[str, Tensor], index: ShardIndex, folder: Path) -> None:
-    missing = {"frame", "stride", "lens", *_NAMES[index.content]} - set(tensors)
+    own = {"focal"} if index.own_lenses else set()
+    missing = {"frame", "stride", "lens", *_NAMES[index.content], *own} - set(tensors)
     if missing:
         raise CheckpointError(f"{folder}: a shard lacks {', '.join(sorted(missing))}")
 
@@ -159,6 +185,7 @@ def _checked(windows: Windows, index: ShardIndex, folder: Path) -> Windows:
     if shape != wanted:
         raise CheckpointError(f"{folder}: windows of shape {shape}, the index says {wanted}")
     finite = torch.isfinite(windows.pose2d).all() and torch.isfinite(windows.pose3d_cam).all()
-    if not finite or int(windows.lens.max()) >= len(index.lenses["focal"]):
+    seen = windows.focal is None or bool((windows.focal > 0).all())
+    if not finite or not seen or int(windows.lens.max()) >= len(index.lenses["focal"]):
         raise CheckpointError(f"{folder}: a shard holds impossible values (fix: generate it again)")
     return windows

@@ -40,7 +40,8 @@ def render(content: ReportContent) -> str:
     """The report as HTML; parts without content are left out and named at the end."""
     parts = [(name, title, make(content)) for name, title, make in _SECTIONS]
     links = [f'<a href="#{name}">{escape(title)}</a>' for name, title, html in parts if html]
-    absent = [title.lower() for name, title, html in parts if not html and name in _MISSED]
+    missed = [name for name in _MISSED if name not in content.without]
+    absent = [title.lower() for name, title, html in parts if not html and name in missed]
     template = Template(_resource("report_template.html"))
     return template.substitute(
         title=escape(content.title),

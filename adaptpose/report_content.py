@@ -98,6 +98,7 @@ class ReportContent:
       `adaptpose.viewpoint.camera_distribution` gives them: azimuth_deg, elevation_deg, depth_m,
       image_scale.
     - `keypoints`: domain to a sample of 2D poses.
+    - `without`: names of sections that such a run does not have, whatever data there is.
     - `selection`: per epoch, outcome to number of generated windows; taken from the records of
       `curves` if it is empty.
     """
@@ -113,6 +114,7 @@ class ReportContent:
     cameras: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     keypoints: Mapping[str, Poses2D] = field(default_factory=dict)
     selection: Sequence[Mapping[str, int]] = ()
+    without: Sequence[str] = ()
     credits: Sequence[Credit] = ()
     notes: Sequence[str] = ()
 

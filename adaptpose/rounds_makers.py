@@ -8,6 +8,7 @@ from torch import Tensor
 
 from adaptpose.batch_norm import StatisticsMaker
 from adaptpose.bones import bone_lengths
+from adaptpose.clips import TargetData
 from adaptpose.lifter import Lifter
 from adaptpose.on_rays import on_rays
 from adaptpose.pairs import PairMaker, Pairs
@@ -93,19 +94,8 @@ def _lifted_makers(
 ) -> list[PairMaker]:
     """The makers that need the target lifted."""
     rng = stream(config.seed, "rounds", "pseudo", number)
-    target = some_clips(data.clips, config.pseudo.frames, rng)
-    pseudo = lift_target(teacher, target, config.pseudo, rng).to(data.device)
-    if config.refinement == "full":
-        pseudo = refined_pseudo(pseudo, config.refine)
-    if config.refinement == "rays":
-        pseudo = pseudo.with_poses(on_rays(pseudo.lifted, config.refine))
-    if config.body_size == "source":
-        pseudo = sized_as(pseudo, data.source)
-    makers: list[PairMaker] = []
-    if shares.transfer:
-        makers.append(TransferMaker(data.source, pseudo, *window, config.transfer))
-    if shares.replay:
-        makers.append(ReplayMaker(pseudo, *window, config.replay))
+    target, pseudo = lifted_poses(data.clips, teacher, data.source, config, rng)
+    makers: list[PairMaker] = [*makers_of_poses(data.source, pseudo, shares, config, window)]
     if shares.selftrain:
         rng = stream(config.seed, "rounds", "hypotheses", number, device=data.device)
         trusted, found = trusted_frames(teacher, target, config.teacher, rng)
@@ -115,6 +105,44 @@ def _lifted_makers(
             if config.body_size == "source":
                 pose = pose * _size_factor(pose, pseudo.weight, data.source)
         makers.append(SelfTrainMaker(pseudo.bank, pose, trusted.to(data.device), *window))
+    return makers
+
+
+def lifted_poses(
+    clips: TargetData,
+    teacher: Lifter,
+    source: LabelledBank,
+    config: RoundsConfig,
+    rng: torch.Generator,
+) -> tuple[TargetData, PseudoPoses]:
+    """The clips of a round and their poses on the source's device, refined as the config says.
+
+    Raises as `lift_target`.
+    """
+    target = some_clips(clips, config.pseudo.frames, rng)
+    pseudo = lift_target(teacher, target, config.pseudo, rng).to(source.device)
+    if config.refinement == "full":
+        pseudo = refined_pseudo(pseudo, config.refine)
+    if config.refinement == "rays":
+        pseudo = pseudo.with_poses(on_rays(pseudo.lifted, config.refine))
+    if config.body_size == "source":
+        pseudo = sized_as(pseudo, source)
+    return target, pseudo
+
+
+def makers_of_poses(
+    source: LabelledBank,
+    pseudo: PseudoPoses,
+    shares: SharesConfig,
+    config: RoundsConfig,
+    window: Window,
+) -> list[TransferMaker | ReplayMaker]:
+    """Those makers that shares ask for which film people by a target's lifted poses."""
+    makers: list[TransferMaker | ReplayMaker] = []
+    if shares.transfer:
+        makers.append(TransferMaker(source, pseudo, *window, config.transfer))
+    if shares.replay:
+        makers.append(ReplayMaker(pseudo, *window, config.replay))
     return makers
 
 

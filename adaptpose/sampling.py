@@ -5,10 +5,14 @@ number, so what it holds depends on nothing else.
 """
 
 import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cached_property, partial
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from adaptpose.clips import Normalisation, normalise_pose2d
@@ -16,9 +20,11 @@ from adaptpose.config import SelectionConfig
 from adaptpose.generator import MotionGenerator
 from adaptpose.lifter import Lifter
 from adaptpose.losses import group_errors, hard_ratio
+from adaptpose.packing import Packing, pack, window_bytes
 from adaptpose.recipe import Block, Generated, apply_recipe, cut_source_windows
 from adaptpose.runtime import stream
-from adaptpose.selection import select
+from adaptpose.selection import REASONS, select
+from adaptpose.shards import Content, lens_table
 from adaptpose.windows import LabelledBank
 
 MAX_BLOCK = 4096
@@ -28,7 +34,61 @@ _BLOCK_FRAMES = MAX_BLOCK * 27
 
 
 @dataclass(frozen=True)
-class Sampler:
+class Drawn:
+    """One block of a sampler: which windows are kept, and why the others are not.
+
+    `counts` are in the order of the sampler's `reasons`; `stored` gives the tensors of a shard, on
+    the CPU, for the windows at some rows.
+    """
+
+    keep: Bool[Tensor, "batch"]
+    counts: Int[Tensor, "reasons"]
+    stored: Callable[[Tensor], dict[str, Tensor]]
+
+
+class WindowSampler(ABC):
+    """Base of what windows are drawn from to be stored: see `adaptpose.generate`.
+
+    Windows have `window` frames; their 2D is meant to be seen as `normalisation` says. `reasons`
+    are outcomes that a drawn window may have, "kept" first; `remedy` says what to do if none is.
+    """
+
+    source: LabelledBank
+    window: int
+    seed: int
+    normalisation: Normalisation
+    reasons: tuple[str, ...]
+    remedy: str
+
+    @property
+    def block_size(self) -> int:
+        """Windows drawn at once."""
+        return max(64, min(MAX_BLOCK, _BLOCK_FRAMES // self.window))
+
+    @property
+    @abstractmethod
+    def middle(self) -> int:
+        """Index of the supervised frame in a window."""
+
+    @abstractmethod
+    def mark(self) -> str:
+        """16 hexadecimal digits that name everything but the seed that windows depend on."""
+
+    @abstractmethod
+    def layout(self) -> dict[str, Any]:
+        """Fields of `shards.ShardIndex` that depend on what the sampler stores."""
+
+    @abstractmethod
+    def window_bytes(self, content: Content, dtype: torch.dtype) -> int:
+        """Bytes of a stored window; ConfigError for a content that it cannot store."""
+
+    @abstractmethod
+    def draw(self, number: int, content: Content, dtype: torch.dtype) -> Drawn:
+        """The `number`-th block, to be stored as that content and precision."""
+
+
+@dataclass(frozen=True)
+class Sampler(WindowSampler):
     """A trained generator with the source it changes: draws blocks of windows."""
 
     generator: MotionGenerator
@@ -43,11 +103,13 @@ class Sampler:
     critic_errors: Float[Tensor, "frames 3"] | None = None
     """Its errors (m) on the source: `critic.source_error_table`."""
     normalisation: Normalisation = "screen"
+    reasons = REASONS
+    remedy = "train the generator longer, --no-hardness or --no-screen"
 
     @property
-    def block_size(self) -> int:
-        """Windows drawn at once."""
-        return max(64, min(MAX_BLOCK, _BLOCK_FRAMES // self.window))
+    def middle(self) -> int:
+        """Index of the supervised frame in a window."""
+        return self.generator.rule.middle
 
     def mark(self) -> str:
         """16 hexadecimal digits that name weights, selection and strides."""
@@ -60,6 +122,25 @@ class Sampler:
                 digest.update(name.encode())
                 digest.update(value.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+    def layout(self) -> dict[str, Any]:
+        """How recipes are applied, and the source's lenses."""
+        rule = {k: v for k, v in asdict(self.generator.rule).items() if k != "skeleton"}
+        return {"rule": rule, "lenses": self._lenses[0]}
+
+    def window_bytes(self, content: Content, dtype: torch.dtype) -> int:
+        """Bytes of a stored window, without the file's header."""
+        return window_bytes(content, dtype, self.generator.rule, self.window)
+
+    def draw(self, number: int, content: Content, dtype: torch.dtype) -> Drawn:
+        """The `number`-th block of the stream, see `draw_block`."""
+        block = draw_block(self, number)
+        packing = Packing(content, dtype, self.source, self.generator.rule, self._lenses[1])
+        return Drawn(block.keep, block.counts, partial(pack, block, packing=packing))
+
+    @cached_property
+    def _lenses(self) -> tuple[dict[str, Any], Tensor]:
+        return lens_table(self.source)
 
 
 def draw_block(sampler: Sampler, number: int) -> Block:

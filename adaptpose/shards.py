@@ -15,6 +15,11 @@ Tensors of a "recipe" shard, with N bones; always single precision, see `adaptpo
     translation (n, 3)      metres
 Tensors of both: frame (n,), the supervised frame in the source; stride (n,), in its frames; lens
 (n,), the row of the index's table of lenses.
+
+Motion of an adaptation in rounds (format 2) was filmed by new cameras. Every window has a lens of
+its own: focal (n,), by which the focal length of its row is multiplied. A window of the target's
+people as lifted has frame -1, as no frame of the source shows it, and counts its stride in frames
+of its target clip, whose rate its row has.
 """
 
 import zipfile
@@ -35,8 +40,10 @@ from adaptpose.errors import CheckpointError, DataError
 from adaptpose.store import atomic_file, read_json, read_tensors, write_bytes, write_json
 from adaptpose.windows import LabelledBank
 
-FORMAT = 1
-"""Version of the folder's layout."""
+FORMAT = 2
+"""Newest version of the folder's layout; a folder says the lowest one that describes it."""
+NO_FRAME = -1
+"""Supervised frame of a window that is not of the source."""
 UNITS = {
     "pose2d": "normalised screen coordinates",
     "pose3d": "metres, relative to the root of the frame, camera axes",
@@ -83,19 +90,24 @@ class ShardIndex:
     made_by: str
     """Mark of the generator's weights and of the selection."""
     rule: dict[str, Any]
-    """How recipes are applied."""
+    """How recipes are applied; of an adaptation in rounds, the share of each kind of window."""
     lenses: dict[str, Any]
     """Normalised intrinsics, their distortion model and the source's frame rate, row by row."""
     shards: list[list[Any]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     """Windows drawn, by outcome of the selection."""
-    format: int = FORMAT
+    format: int = 1
     units: dict[str, str] = field(default_factory=lambda: dict(UNITS))
 
     @property
     def num_windows(self) -> int:
         """Number of windows in all shards."""
         return sum(int(count) for _, count in self.shards)
+
+    @property
+    def own_lenses(self) -> bool:
+        """Whether every window has a lens of its own."""
+        return bool(self.lenses.get("own", False))
 
     def intrinsics(self) -> Intrinsics:
         """The table of lenses."""
@@ -127,6 +139,25 @@ def lens_table(bank: LabelledBank) -> tuple[dict[str, Any], Int[Tensor, "clips"]
         "model": lens.model,
     }
     return table, of_clip
+
+
+def own_lens_layout(rates_hz: Float[Tensor, "rates"]) -> dict[str, Any]:
+    """Fields of an index whose windows have pinhole lenses of their own, a row per frame rate."""
+    ones = [[1.0, 1.0] for _ in rates_hz]
+    lenses = {
+        "focal": ones,
+        "centre": [[0.0, 0.0] for _ in ones],
+        "distortion": [[0.0] * 5 for _ in ones],
+        "frame_rate_hz": rates_hz.tolist(),
+        "model": "h36m",
+        "own": True,
+    }
+    units = {
+        "focal": "of the row's focal length",
+        "frame": f"frames of the source; {NO_FRAME} for a window of the target's people as lifted",
+        "stride": "frames of the clip that the window is of",
+    }
+    return {"lenses": lenses, "format": 2, "units": {**UNITS, **units}}
 
 
 def bank_probe(bank: LabelledBank) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""`adapt generate`: windows of a fit run's generator, written to disk in shards.
+"""`adapt generate`: windows of a fit run, written to disk in shards.
 
-Stopped, the same command goes on. Under torchrun every process writes shards of its own:
+They are those of its generator or, of a run that adapted in rounds, such as its batches were made
+of. Stopped, the same command goes on. Under torchrun every process writes shards of its own:
 
     torchrun --nproc-per-node 2 --no-python -- adapt generate --n 1.5e6 --out synth
 
@@ -91,7 +92,7 @@ def generate(
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Generate windows with a fit run's generator. Stopped, the same command goes on."""
+    """Generate windows as a fit run learned to make them. Stopped, the same command goes on."""
     from adaptpose import distributed
 
     request = _request(n, out, recipe, dtype, file_format, shard_size)
@@ -169,7 +170,7 @@ def _generate(
     from adaptpose import distributed
     from adaptpose.generate import generate as write
 
-    sampler, origin = sampler_of_run(run, choices, data_root, device)
+    sampler, origin = sampler_of_run(run, choices, request.content, data_root, device)
     request.windows_per_shard(sampler)
     earlier: list[int] = []
     with progress_hook(quiet or distributed.rank() != 0) as show:

@@ -93,6 +93,7 @@ def build_content(
         keypoints=shown.keypoints,
         credits=report_words.credits(plan, data),
         notes=report_words.notes(run, plan, data, evaluations, seed),
+        without=() if plan.rounds is None else ("gallery", "selection"),
     )
 
 

@@ -143,6 +143,12 @@ def _generator(
 ) -> MotionGenerator | None:
     if plan.rounds is not None:
         return None
+    if plan.fit.start != "source":
+        missing.append(
+            f"Nothing generated is shown: the generator starts from windows of the source filmed "
+            f"anew (fit.start '{plan.fit.start}'), which the run does not keep."
+        )
+        return None
     path, lifter = run.path / "generator.safetensors", lifters.get("adapted")
     if not path.is_file() or lifter is None:
         missing.append("The run has no generator yet.")

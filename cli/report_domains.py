@@ -16,6 +16,7 @@ from adaptpose.camera import MIN_DEPTH, pinhole
 from adaptpose.cli.experiment import Plan
 from adaptpose.cli.report_data import CLIP_FRAMES, ReportData, sample_clips
 from adaptpose.cli.report_examples import up_in_camera
+from adaptpose.cli.report_rounds import made_windows
 from adaptpose.clips import Clip3D, PoseData, TargetData, hold_seen
 from adaptpose.critic import source_error_table
 from adaptpose.inference import predict_clips
@@ -56,6 +57,10 @@ def domains(data: ReportData, plan: Plan, seed: int) -> Domains:
     if data.source is not None:
         part = sample_clips(data.source.clips, _source_frames(data, plan), _draws(seed, "source"))
         cameras["source"], keypoints["source"] = _of_labelled(part, data.source.skeleton)
+        made = made_windows(data, part, plan, seed) if part else None
+        if made is not None:
+            view = camera_distribution(made.pose3d, made.pose2d, data.source.skeleton)
+            cameras["generated"], keypoints["generated"] = view, made.pose2d
         blocks = _blocks(data, part, plan, seed) if part else []
         if blocks:
             cameras["generated"], keypoints["generated"] = _of_blocks(blocks, data.source.skeleton)

@@ -9,6 +9,7 @@ from adaptpose.cli.evaluate import protocol
 from adaptpose.cli.experiment import Plan, test_set_pick
 from adaptpose.cli.report_data import MAX_FRAMES, ReportData
 from adaptpose.cli.report_domains import LIFTED_FOCAL
+from adaptpose.cli.report_rounds import LIFTED_FRAMES, shares_of
 from adaptpose.clips import PoseData
 from adaptpose.datasets.corpora import CORPORA
 from adaptpose.datasets.registry import DatasetSpec
@@ -63,7 +64,7 @@ def notes(
         lines.append(
             f"Protocol: {rules}. The first figures are raw: without test-time augmentation."
         )
-    lines += _sampling_notes(data, seed)
+    lines += _sampling_notes(data, plan, seed)
     return lines + _origin(run, plan)
 
 
@@ -108,14 +109,12 @@ def _credit(spec: DatasetSpec, opened: PoseData | None) -> Credit | None:
     return None
 
 
-def _sampling_notes(data: ReportData, seed: int) -> list[str]:
+def _sampling_notes(data: ReportData, plan: Plan, seed: int) -> list[str]:
     lines = []
     if data.source is not None or data.target is not None:
         lines.append(
             f"Cameras, 2D poses and examples are drawn from at most {MAX_FRAMES:,} frames of each "
-            f"dataset, the middles of clips taken at random (seed {seed}). Generated windows are "
-            "those that the selection keeps, with the adapted lifter as critic; shown are the "
-            "first of each action, then others as they come."
+            f"dataset, the middles of clips taken at random (seed {seed}). {_generated(plan, data)}"
         )
     if data.target is not None and "adapted" in data.lifters:
         lines.append(
@@ -124,6 +123,28 @@ def _sampling_notes(data: ReportData, seed: int) -> list[str]:
             f"{LIFTED_FOCAL} (the image's larger side). Depths scale with that focal length."
         )
     return lines
+
+
+def _generated(plan: Plan, data: ReportData) -> str:
+    """What generated windows are, if there are any."""
+    if plan.rounds is None:
+        return (
+            "Generated windows are those that the selection keeps, with the adapted lifter as "
+            "critic; shown are the first of each action, then others as they come."
+        )
+    shares = shares_of(plan.rounds, data.target)
+    if shares is None:
+        return f"Nothing is generated: batches of {plan.method} hold windows of the data alone."
+    if "adapted" not in data.lifters or data.source is None or (shares.lifted and not data.target):
+        return "Nothing generated is shown: that takes the adapted lifter and the data."
+    kinds = ", ".join(f"{kind} {share:.0%}" for kind, share in vars(shares).items() if share)
+    lifted = (
+        " Poses of the target in them are lifted by the adapted lifter, of clips of about "
+        f"{LIFTED_FRAMES:,} frames together at most."
+        if shares.lifted
+        else ""
+    )
+    return f"Generated windows are usable ones such as batches were made of: {kinds}.{lifted}"
 
 
 def _origin(run: RunDirectory, plan: Plan) -> list[str]:

@@ -1,4 +1,7 @@
-"""The sampler of a fit run: its generator, its source, its selection, its lifter as critic."""
+"""The sampler of a fit run: its generator, its source, its selection, its lifter as critic.
+
+That of a run in rounds is made by `adaptpose.cli.round_samplers`.
+"""
 
 import dataclasses
 from dataclasses import dataclass
@@ -11,10 +14,10 @@ if TYPE_CHECKING:
     from adaptpose.generator import MotionGenerator
     from adaptpose.lifter import Lifter
     from adaptpose.rundir import RunDirectory
-    from adaptpose.sampling import Sampler
-    from adaptpose.shards import Origin
+    from adaptpose.sampling import Sampler, WindowSampler
+    from adaptpose.shards import Content, Origin
 else:
-    MotionGenerator = Lifter = RunDirectory = Sampler = Origin = Any
+    MotionGenerator = Lifter = RunDirectory = Sampler = WindowSampler = Content = Origin = Any
 
 
 @dataclass(frozen=True)
@@ -27,9 +30,23 @@ class Choices:
 
 
 def sampler_of_run(
+    run: RunDirectory, choices: Choices, content: Content, data_root: Path | None, device: Any
+) -> tuple[WindowSampler, Origin]:
+    """What a fit run generates with, and what from; CheckpointError if the run lacks a part.
+
+    ConfigError for choices that a run in rounds does not leave.
+    """
+    if "rounds" in run.config:
+        from adaptpose.cli.round_samplers import check_choices, sampler_of_rounds
+
+        check_choices(run, content, choices.hardness, choices.keep_off_screen)
+        return sampler_of_rounds(run, choices.seed, data_root, device)
+    return _sampler_of_generator(run, choices, data_root, device)
+
+
+def _sampler_of_generator(
     run: RunDirectory, choices: Choices, data_root: Path | None, device: Any
 ) -> tuple[Sampler, Origin]:
-    """What a fit run generates with, and what from; CheckpointError if the run lacks a part."""
     from adaptpose.cli.specs import change_spec, spec_from_dict, spec_to_dict
     from adaptpose.config import FitConfig, config_from_dict
     from adaptpose.critic import source_error_table
@@ -41,6 +58,11 @@ def sampler_of_run(
     from adaptpose.windows import build_labelled_bank
 
     config = config_from_dict(FitConfig, _part(run, "fit"), "fit.")
+    if config.start != "source":
+        raise CheckpointError(
+            f"{run.path}: expected a generator that starts from windows of the source, as those "
+            f"of stored motion, got fit.start '{config.start}' (fix: a run of --method adaptpose)"
+        )
     spec = spec_from_dict(_part(run, "source"), f"{run.path}/run.json, source")
     spec = change_spec(spec, data_root=data_root)
     lifter, meta = load_lifter(run.path / "lifter.safetensors")

@@ -1,9 +1,10 @@
 """Generated motion as a dataset: what `adapt generate` wrote, given back as clips or as banks.
 
 A window is a clip of its own; only its supervised frame is valid, since only that one has its whole
-context inside the window. Its frame rate is the source's divided by the window's stride, so the
-next frame of a window is the next of its clip. Recipes are expanded with the source dataset, which
-is opened as the index describes it. No person performed these windows: they are always synthetic.
+context inside the window. Its frame rate is the source's divided by the window's stride (of a
+window of the target's people, the target's), so the next frame of a window is the next of its clip.
+Recipes are expanded with the source dataset, which is opened as the index describes it. No person
+performed these windows: they are always synthetic.
 """
 
 import hashlib
@@ -189,13 +190,15 @@ def _source_bank(
 def _clips(windows: Windows, index: ShardIndex, origin: Origin, start: int) -> list[Clip3D]:
     """A clip per window; what many windows have in common is one tensor for all of them."""
     frames, joints = windows.pose2d.shape[1:3]
-    lenses, rates = index.intrinsics(), index.rates_hz()
-    cameras = [lenses.select(row) for row in range(len(rates))]
+    rates = index.rates_hz()
+    lenses = index.intrinsics() if windows.focal is None else windows.intrinsics(index)
+    cameras = [lenses.select(row) for row in range(len(lenses.focal))]
+    camera_of = windows.lens.tolist() if windows.focal is None else range(len(cameras))
     valid = torch.zeros(frames, dtype=torch.bool)
     valid[index.middle] = True
     confidence, identity = torch.ones(frames, joints), torch.eye(4)
     rate_of = (rates[windows.lens] / windows.stride).tolist()
-    pieces = zip(windows.pose2d, windows.pose3d_cam, windows.lens.tolist(), rate_of, strict=True)
+    pieces = zip(windows.pose2d, windows.pose3d_cam, camera_of, rate_of, strict=True)
     return [
         Clip3D(
             subject=origin.name,
@@ -207,10 +210,10 @@ def _clips(windows: Windows, index: ShardIndex, origin: Origin, start: int) -> l
             confidence=confidence,
             valid=valid,
             pose3d_cam=pose3d_cam,
-            intrinsics=cameras[lens],
+            intrinsics=cameras[camera],
             T_cam_world=identity,
         )
-        for number, (pose2d, pose3d_cam, lens, rate) in enumerate(pieces)
+        for number, (pose2d, pose3d_cam, camera, rate) in enumerate(pieces)
     ]
 
 
@@ -218,7 +221,6 @@ def _bank(parts: list[Windows], index: ShardIndex, device: torch.device) -> Labe
     lens, stride = (torch.cat([getattr(p, key) for p in parts]) for key in ("lens", "stride"))
     count, frames = lens.shape[0], index.window
     start = torch.arange(count, device=device) * frames
-    table: Intrinsics = index.intrinsics()
     return LabelledBank(
         skeleton=skeleton_by_name(index.skeleton),
         pose2d=_joined([part.pose2d for part in parts]).to(device),
@@ -228,7 +230,17 @@ def _bank(parts: list[Windows], index: ShardIndex, device: torch.device) -> Labe
         clip_rate_hz=(index.rates_hz()[lens] / stride).to(device),
         centres=start + index.middle,
         pose3d_cam=_joined([part.pose3d_cam for part in parts]).to(device),
-        intrinsics=table.select(lens).to(device),
+        intrinsics=_lenses(parts, index).to(device),
+    )
+
+
+def _lenses(parts: list[Windows], index: ShardIndex) -> Intrinsics:
+    found = [part.intrinsics(index) for part in parts]
+    return Intrinsics(
+        torch.cat([lens.focal for lens in found]),
+        torch.cat([lens.centre for lens in found]),
+        torch.cat([lens.distortion for lens in found]),
+        found[0].model,
     )
 
 

@@ -173,7 +173,7 @@ def _tree(folder: Path) -> list[tuple[str, int, int]]:
         ("size.npz", "@size.npz, clip 'one': 'image_size_px' is missing"),
         ("invalid.npz", "@invalid.npz: no frame of any clip is marked valid (fix: the 'valid' ar"),
         ("windows-foreign", "@windows-foreign/index.json: not an index of generated windows"),
-        ("windows-newer", "format 99, this version reads up to 1 (fix: install a newer adaptpose)"),
+        ("windows-newer", "format 99, this version reads up to 2 (fix: install a newer adaptpose)"),
     ],
 )  # fmt: skip
 def test_files_that_are_no_source(refused, name, message):

@@ -311,7 +311,7 @@ def test_foreign_newer_and_damaged_folders(sampler, walks, tmp_path):
         ([], "not an index"),
         ({"a": 1}, "not an index"),
         ({**values, "surprise": 1}, "not an index"),
-        ({**values, "format": 99, "surprise": 1}, "format 99, this version reads up to 1"),
+        ({**values, "format": 99, "surprise": 1}, "format 99, this version reads up to 2"),
     ):
         write_json(path, changed)
         with pytest.raises(CheckpointError, match=message):

@@ -166,7 +166,7 @@ def test_impossible_settings_are_named_with_what_is_wrong():
     with pytest.raises(
         ConfigError, match=r"warmup_epochs: expected 0 or more and fewer than the 2"
     ):
-        check_config(replace(METHODS["full"], epochs=2))
+        check_config(replace(METHODS["full"], epochs=2, warmup_epochs=2))
     with pytest.raises(ConfigError, match=r"(?s)rounds.epochs: .*rounds.strides: .*teacher.keep: "):
         check_config(replace(config, epochs=0, strides=(3, 2), teacher=SelfTrainConfig(keep=0.0)))
 
@@ -183,7 +183,8 @@ def test_rounds_begin_after_the_warm_up_and_then_regularly():
 
 
 def test_a_batch_has_the_counts_of_its_shares_in_order():
-    config, lifter = small_rounds("full"), small_lifter()
+    shares = SharesConfig(source=0.15, wide=0.2, transfer=0.25, replay=0.4)
+    config, lifter = small_rounds("full", shares=shares), small_lifter()
     feeds = small_feeds(config, lifter, small_data())
     assert {f.maker.name: f.count for f in feeds} == {
         "source": 6, "wide": 8, "transfer": 10, "replay": 16,
@@ -354,7 +355,8 @@ def test_bn_statistics_are_those_of_source_and_target_together():
 
 def test_continue_is_training_on_the_source_alone(tmp_path):
     """Against plain Adam and a loop of its own, which reads nothing but the source."""
-    config = small_rounds(epochs=3, mirror=False, average_decay=0.5, gradient_clip=0.05)
+    few = {"epochs": 3, "mirror": False, "average_decay": 0.5}
+    config = small_rounds(**few, gradient_clip=0.05, learning_rate=5e-4)
     run = run_rounds(tmp_path / "run", config)
     lifter, bank = small_lifter(), build_labelled_bank(small_source(), CPU)
     optimiser = torch.optim.Adam(lifter.parameters(), amsgrad=True, foreach=False)
