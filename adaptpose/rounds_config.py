@@ -166,7 +166,8 @@ class RoundsConfig:
     seed: int = 0
     wide: WideConfig = field(default_factory=WideConfig)
     pseudo: PseudoConfig = field(default_factory=PseudoConfig)
-    refine: RefineConfig = field(default_factory=RefineConfig)
+    refine: RefineConfig = field(default_factory=lambda: RefineConfig(steps=40))
+    """Of lifted poses: half the steps that are taken at inference, as every round takes them."""
     transfer: TransferConfig = field(default_factory=TransferConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     teacher: SelfTrainConfig = field(default_factory=SelfTrainConfig)

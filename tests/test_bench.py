@@ -362,13 +362,13 @@ def test_a_deleted_result_is_only_scored_again(whole, undrawn, tmp_path, monkeyp
 def test_rows_with_other_settings_are_named_and_redone(whole, undrawn, tmp_path, monkeypatch):
     out = tmp_path / "out"
     _copy(Path(whole["folder"]), out)
-    changed = dataclasses.replace(ROWS["continue"], changes={"learning_rate": 1e-3})
+    changed = dataclasses.replace(ROWS["continue"], changes={"learning_rate": 2e-3})
     monkeypatch.setitem(ROWS, "continue", changed)
     text = fails(*command(out, "continue,bn")[1:])
     assert "rows made with other settings: continue (fix: --redo continue" in text
     found = ran(*command(out, "continue,bn", "--redo", "continue"))["results"]
     key = "W/gt-9/seed0/continue"
-    assert found[key]["settings"]["learning_rate"] == 1e-3
+    assert found[key]["settings"]["learning_rate"] == 2e-3
     assert found[key]["scores"] != whole["results"][key]["scores"]
 
 
