@@ -272,6 +272,9 @@ class FitConfig:
     start_share: float = 0.5
     """Share of the source windows the lifter is tuned on that are made as the generator's start
     is; nothing where that is the source [own]."""
+    repeat_kept: bool = False
+    """Show kept windows again until a section has made an update per generated batch [own]; [AP]
+    makes fewer the more its selection leaves out."""
     mixing: Literal["mixed", "sequential"] = "mixed"
     """Source and generated windows in every batch (eq. 23), or a generated pass per section and a
     source pass per epoch [APc: the two passes pull against each other]."""

@@ -4,6 +4,7 @@ Nothing here reads or writes files. Every step draws from a stream named by epoc
 and step.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -114,8 +115,7 @@ def _tuning_part(
     place = ("fit", state.epoch, state.section, "tuning", distributed.rank())
     rng = stream(config.seed, *place, device=data.device)
     count = max(1, config.batch_size // distributed.world_size())
-    kept = buffer.keep.nonzero()[:, 0]
-    kept = kept[torch.randperm(kept.shape[0], generator=rng, device=data.device)]
+    kept = _order(buffer.keep.nonzero()[:, 0], count, config, rng)
     steps = distributed.smallest(kept.shape[0] // count, data.device)
     mixed = config.mixing == "mixed"
     for step in range(steps):
@@ -125,6 +125,17 @@ def _tuning_part(
         log.add(lifter_step(state, data, config, generated, count if mixed else 0, rng))
         _tell(progress, state, config, config.steps_per_section)
     return steps
+
+
+def _order(kept: Tensor, count: int, config: FitConfig, rng: torch.Generator) -> Tensor:
+    """Kept windows shuffled, and again shuffled ones for as many updates as were planned."""
+    wanted = config.steps_per_section * count
+    rounds = math.ceil(wanted / max(1, kept.shape[0])) if config.repeat_kept else 1
+    shuffled = [
+        kept[torch.randperm(kept.shape[0], generator=rng, device=kept.device)]
+        for _ in range(rounds if kept.shape[0] else 1)
+    ]
+    return torch.cat(shuffled)[:wanted]
 
 
 def _tell(progress: ProgressHook, state: FitState, config: FitConfig, steps: int) -> None:

@@ -151,15 +151,11 @@ def test_all_rows_make_the_same_number_of_steps(budget):
         if isinstance(config, RoundsConfig):
             assert config.epochs * config.steps_per_epoch == budget.steps
             continue
-        # Each section makes a step per full batch of windows kept; 95 % of them are counted on.
-        made = math.floor(0.95 * config.steps_per_section + 1e-9)
+        # Kept windows are repeated: each section makes a step per batch that is generated.
+        assert config.repeat_kept
         assert (config.epochs - config.warmup_epochs) == budget.epochs
-        steps = (config.epochs - config.warmup_epochs) * config.sections * made
-        assert steps >= budget.steps - budget.epochs
-        most = (config.epochs - config.warmup_epochs) * config.sections * config.steps_per_section
-        assert most >= budget.steps
-        if budget.steps > 1000:
-            assert most < 1.15 * budget.steps
+        steps = budget.epochs * config.sections * config.steps_per_section
+        assert budget.steps <= steps < 1.15 * budget.steps + budget.epochs * config.sections
 
 
 def test_schedules_keep_their_share_of_the_run():

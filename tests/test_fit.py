@@ -7,7 +7,7 @@ import pytest
 import torch
 from method_data import CPU, small_config, small_lifter, small_source, small_state
 
-from adaptpose import critic, steps
+from adaptpose import critic, section, steps
 from adaptpose.clips import PoseData, TargetData
 from adaptpose.config import FitConfig, LossConfig, SelectionConfig, override
 from adaptpose.errors import ConfigError, DataError, SkeletonError
@@ -198,6 +198,32 @@ def test_windows_off_screen_are_left_out_only_where_2d_shows_a_place():
     off = REASONS.index("off_screen")
     assert kept["screen"][1][off] > kept["screen"][0][off]
     assert kept["root_frobenius"][1] == kept["root_frobenius"][0]
+
+
+def test_kept_windows_are_repeated_until_there_is_an_update_per_batch():
+    kept, config = torch.arange(3, 40, 5), small_config()
+    once = section._order(kept, 32, config, stream(0, "order"))
+    assert sorted(once.tolist()) == kept.tolist()
+    again = section._order(kept, 32, replace(config, repeat_kept=True), stream(0, "order"))
+    assert torch.equal(again[: len(kept)], once)
+    assert len(again) == 32 * config.steps_per_section
+    shown = torch.bincount(again, minlength=40)[kept]
+    assert int(shown.max() - shown.min()) <= 1
+    none = section._order(kept[:0], 32, replace(config, repeat_kept=True), stream(0, "order"))
+    assert none.tolist() == []
+
+
+def test_a_selective_run_can_make_as_many_updates_as_planned(tmp_path):
+    config = small_config(epochs=2, warmup_epochs=1)
+    made = {}
+    for repeated in (False, True):
+        run = create_run(tmp_path / str(repeated), "fit", {}, {})
+        settings = replace(config, repeat_kept=repeated)
+        target = small_source().as_target()
+        fit(run, small_lifter(), small_source(), target, settings, CPU)
+        made[repeated] = sum(record["lifter_steps"] for record in run.records())
+    planned = config.sections * config.steps_per_section
+    assert 0 < made[False] < made[True] == planned
 
 
 def test_source_errors_equal_window_by_window_lifting():
