@@ -7,6 +7,7 @@ Inside, windows are "points" (joints, 3, window, batch): numbers of a window the
 outer axes alone, and every pass over the points is one long loop. Nothing here has a gradient.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import reduce
 from typing import Protocol, runtime_checkable
@@ -18,7 +19,7 @@ from torch import Tensor
 from adaptpose.camera import Intrinsics
 from adaptpose.pairs import Pairs
 from adaptpose.planes import NEAREST
-from adaptpose.windows import FrameBank
+from adaptpose.windows import FrameBank, LabelledBank
 
 SEEN_SHARE = 0.9
 """Share of the joints of the supervised frame that must be in view."""
@@ -87,6 +88,38 @@ class WindowMaker(Protocol):
     ) -> tuple[Int[Tensor, "count"], FilmedWindows]:
         """`count` windows and the numbers of their supervised frames in the source's bank."""
         ...
+
+
+class SourceFilmer(ABC):
+    """What makers of pairs have in common that film a source's own motions anew."""
+
+    bank: LabelledBank
+    frames_before: int
+    frames_after: int
+    strides: tuple[int, int]
+
+    def make(self, count: int, rng: torch.Generator) -> Pairs:
+        """`count` new pairs; weight 0 for windows that are not usable, see `FilmedWindows`."""
+        _, windows = self.windows(count, rng)
+        return windows.pairs(self.frames_before, self.bank.skeleton.root)
+
+    @torch.no_grad()
+    def windows(
+        self, count: int, rng: torch.Generator
+    ) -> tuple[Int[Tensor, "count"], FilmedWindows]:
+        """`count` whole windows, and the numbers of their supervised frames in the bank."""
+        cut = self.cut(count, rng)
+        return cut.frame, self.film(cut, rng)
+
+    def cut(self, count: int, rng: torch.Generator) -> CutWindows:
+        """`count` windows of the source as they are."""
+        bank, around = self.bank, (self.frames_before, self.frames_after)
+        centre = bank.draw_centres(count, rng)
+        return cut_windows(bank, bank.pose3d_cam, centre, around, self.strides, rng)
+
+    @abstractmethod
+    def film(self, cut: CutWindows, rng: torch.Generator) -> FilmedWindows:
+        """The windows filmed anew; changes their points in place."""
 
 
 def cut_windows(

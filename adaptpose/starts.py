@@ -15,11 +15,9 @@ from adaptpose.augment_config import WideConfig
 from adaptpose.clips import TargetData
 from adaptpose.config import FitConfig
 from adaptpose.lifter import Lifter
-from adaptpose.on_rays import on_rays
-from adaptpose.pseudo import lift_target, some_clips
-from adaptpose.pseudo_config import PseudoConfig, RefineConfig
 from adaptpose.recipe import SourceWindows
-from adaptpose.rounds_makers import sized_as
+from adaptpose.rounds_config import METHODS
+from adaptpose.rounds_makers import lifted_poses
 from adaptpose.runtime import stream
 from adaptpose.state import FitData, FitState
 from adaptpose.transfer import TransferMaker
@@ -46,11 +44,9 @@ def prepare_start(state: FitState, data: FitData, target: TargetData, config: Fi
     assert state.teacher is not None, "a state that is saved between two liftings has it"
     seen = replace(target, normalisation=data.normalisation)
     rng = stream(config.seed, "fit", "start", state.epoch // config.start_epochs)
-    lifting = PseudoConfig()
-    seen = some_clips(seen, lifting.frames, rng)
-    pseudo = lift_target(state.teacher, seen, lifting, rng).to(data.device)
-    pseudo = pseudo.with_poses(on_rays(pseudo.lifted, RefineConfig()))
-    state.maker = TransferMaker(data.source, sized_as(pseudo, data.source), *window)
+    # As in the method of that name, so that both see the target's viewpoints alike.
+    _, pseudo = lifted_poses(seen, state.teacher, data.source, METHODS["viewpoint"], rng)
+    state.maker = TransferMaker(data.source, pseudo, *window)
 
 
 def begin_from(

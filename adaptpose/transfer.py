@@ -16,7 +16,6 @@ from adaptpose.augment_config import WideConfig
 from adaptpose.body_changes import change_points, trunk_axes
 from adaptpose.config_values import check_config
 from adaptpose.errors import SkeletonError, expected_message
-from adaptpose.pairs import Pairs
 from adaptpose.pseudo import PseudoPoses
 from adaptpose.pseudo_config import BodyConfig, ReplayConfig, TransferConfig
 from adaptpose.rotations import rotvec_to_rotmat
@@ -24,8 +23,8 @@ from adaptpose.shots import (
     CutWindows,
     FilmedWindows,
     Shots,
+    SourceFilmer,
     as_poses,
-    cut_windows,
     film_points,
     in_view,
 )
@@ -33,7 +32,7 @@ from adaptpose.skeleton import Skeleton
 from adaptpose.windows import LabelledBank
 
 
-class TransferMaker:
+class TransferMaker(SourceFilmer):
     """Makes pairs of source windows filmed from viewpoints of pseudo-poses.
 
     Windows have `frames_before` and `frames_after` frames around the supervised one, with random
@@ -62,25 +61,6 @@ class TransferMaker:
         self.frames_before = frames_before
         self.frames_after = frames_after
         self.strides = strides
-
-    def make(self, count: int, rng: torch.Generator) -> Pairs:
-        """`count` new pairs; weight 0 for windows that are not usable, see `film_windows`."""
-        _, windows = self.windows(count, rng)
-        return windows.pairs(self.frames_before, self.bank.skeleton.root)
-
-    @torch.no_grad()
-    def windows(
-        self, count: int, rng: torch.Generator
-    ) -> tuple[Int[Tensor, "count"], FilmedWindows]:
-        """`count` whole windows, and the numbers of their supervised frames in the bank."""
-        cut = self.cut(count, rng)
-        return cut.frame, self.film(cut, rng)
-
-    def cut(self, count: int, rng: torch.Generator) -> CutWindows:
-        """`count` windows of the source as they are."""
-        bank, around = self.bank, (self.frames_before, self.frames_after)
-        centre = bank.draw_centres(count, rng)
-        return cut_windows(bank, bank.pose3d_cam, centre, around, self.strides, rng)
 
     @torch.no_grad()
     def film(self, cut: CutWindows, rng: torch.Generator) -> FilmedWindows:

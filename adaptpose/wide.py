@@ -8,26 +8,25 @@ hips to high above, and the person anywhere in the image at any plausible size.
 import math
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from adaptpose.augment_config import WideConfig
 from adaptpose.body_changes import change_points
 from adaptpose.config_values import check_config
-from adaptpose.pairs import Pairs
 from adaptpose.shots import (
     CutWindows,
     FilmedWindows,
     Shots,
+    SourceFilmer,
     as_poses,
-    cut_windows,
     film_points,
     in_view,
 )
 from adaptpose.windows import LabelledBank
 
 
-class WideMaker:
+class WideMaker(SourceFilmer):
     """Makes pairs of a source by wide augmentation.
 
     Windows have `frames_before` and `frames_after` frames around the supervised one, with random
@@ -50,25 +49,6 @@ class WideMaker:
         self.frames_after = frames_after
         self.strides = strides
         self.config = config
-
-    def make(self, count: int, rng: torch.Generator) -> Pairs:
-        """`count` new pairs; weight 0 for windows that `shots.in_view` refuses."""
-        _, windows = self.windows(count, rng)
-        return windows.pairs(self.frames_before, self.bank.skeleton.root)
-
-    @torch.no_grad()
-    def windows(
-        self, count: int, rng: torch.Generator
-    ) -> tuple[Int[Tensor, "count"], FilmedWindows]:
-        """`count` whole windows, and the numbers of their supervised frames in the bank."""
-        cut = self.cut(count, rng)
-        return cut.frame, self.film(cut, rng)
-
-    def cut(self, count: int, rng: torch.Generator) -> CutWindows:
-        """`count` windows of the source as they are."""
-        bank, around = self.bank, (self.frames_before, self.frames_after)
-        centre = bank.draw_centres(count, rng)
-        return cut_windows(bank, bank.pose3d_cam, centre, around, self.strides, rng)
 
     @torch.no_grad()
     def film(self, cut: CutWindows, rng: torch.Generator) -> FilmedWindows:

@@ -13,7 +13,7 @@ from pseudo_scenes import SAME, STILL, walks
 from test_no_sync import NoWaiting, no_lists  # noqa: F401
 from torch import Tensor
 
-from adaptpose import section, starts
+from adaptpose import rounds_makers, section
 from adaptpose.augment_config import WideConfig
 from adaptpose.camera import project
 from adaptpose.config import FitConfig, SelectionConfig, override
@@ -269,7 +269,7 @@ def test_the_lifter_of_the_moment_lifts_and_that_of_a_stopped_run_again(tmp_path
         save(run, state)
 
     save, names = RunDirectory.save_state, [name for name, _ in small_lifter().named_parameters()]
-    monkeypatch.setattr(starts, "lift_target", spy)
+    monkeypatch.setattr(rounds_makers, "lift_target", spy)
     monkeypatch.setattr(RunDirectory, "save_state", keep)
     config = _config(start="viewpoint", start_epochs=2)
     whole = _run(tmp_path / "whole", config)
