@@ -143,6 +143,7 @@ class TemporalDiscriminator(nn.Module):
 
     def __init__(self, config: PoseNetConfig) -> None:
         super().__init__()
+        self.frames = config.frames
         self.backbone = Backbone(config, norm=False)
         self.out = linear(config.channels, 1)
 

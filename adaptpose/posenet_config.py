@@ -100,6 +100,11 @@ class LossWeights:
     """Eq. 4."""
     adversarial: float = 1.0
     """Eq. 5, of teacher and student."""
+    anatomy: float = 0.0
+    """Knees and elbows of the teacher's bodies that bend the wrong way [own], see
+    `posenet_anatomy`."""
+    proportions: float = 0.0
+    """How much the proportions of the teacher's bodies differ [own], see `posenet_anatomy`."""
     pose: float = 30.0
     """Eq. 8."""
     shape: float = 10.0

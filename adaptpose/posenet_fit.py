@@ -160,7 +160,7 @@ def _epoch(
         progress(stage, (number + 1) * count, epochs * steps * count)
     state.set_generator(None)
     record: dict[str, Any] = log.means() | {"learning_rate": rate, "lifter_steps": steps}
-    if config.check_sign and stage == "teacher":
+    if config.check_sign != "never" and stage == "teacher":
         rng = stream(config.seed, "posenet3d", "sign", state.epoch, device=data.device)
         record |= turn_depths_if_flipped(state, data, config, rng)
     _check_finite(state, record, stage)

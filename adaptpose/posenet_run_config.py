@@ -55,6 +55,9 @@ class PoseNetRunConfig:
     """Whether eq. 8 counts the root joint as printed, which penalises facing away."""
     adversarial: Literal["non-saturating", "saturating"] = "non-saturating"
     """How the networks minimise eq. 5, see `posenet_losses.adversarial_loss`."""
+    judge: Literal["window", "frame"] = "window"
+    """What the discriminator sees: windows [PN], or one frame of each [own]. Over a window it soon
+    knows lifted motion by its trembling, and says little of poses then."""
     views: ViewRange = field(default_factory=ViewRange)
     """Random views of eq. 1; the paper gives no range."""
     elevation: Literal["range", "learned"] = "range"
@@ -62,9 +65,10 @@ class PoseNetRunConfig:
     density_weight: float = 0.0
     """Weight of minus the log density of projected 2D poses, per frame; 0: no density [own]."""
     density: DensityConfig = field(default_factory=DensityConfig)
-    check_sign: bool = False
+    check_sign: Literal["never", "perspective", "anatomy"] = "never"
     """After every epoch of the teacher's stage: turn all depths round if mirrored in depth the
-    left limbs are more like the right ones, see `posenet_sign.turn_depths_if_flipped` [own]."""
+    left limbs are more like the right ones, or if shins fold forward more than back, see
+    `posenet_sign.turn_depths_if_flipped` [own]."""
     scale: Literal["window", "clip"] = "window"
     """What a window's 2D is scaled by in training: its own head-root distance [PN] or its clip's,
     so that a body which bends does not grow [own]. Lifters scale by the window in either case."""
@@ -156,24 +160,36 @@ class PoseNetRunConfig:
 PRESETS: dict[str, PoseNetRunConfig] = {
     "published": PoseNetRunConfig(),
     "cpu": PoseNetRunConfig(
-        epochs=StageEpochs(teacher=100, distill=15, sja=15, joint=10),
+        epochs=StageEpochs(teacher=40, distill=15, sja=15, joint=10),
         steps_per_epoch=100,
-        batch_size=256,
+        batch_size=128,
         student_batch_size=96,
-        learning_rate=5e-4,
+        learning_rate=1e-3,
         learning_rate_end=0.1,
-        network=PoseNetConfig(channels=256, dropout=0.0),
-        weights=LossWeights(pose=0.05, shape=0.1),
+        network=PoseNetConfig(channels=128, dropout=0.0, distance=7.0),
+        weights=LossWeights(
+            self_supervision=0.3,
+            consistency=0.3,
+            bones=0.5,
+            adversarial=5.0,
+            anatomy=1.5,
+            proportions=1.0,
+            pose=0.05,
+            shape=0.1,
+        ),
         pose_of_root=False,
-        check_sign=True,
+        judge="frame",
+        elevation="learned",
+        check_sign="anatomy",
         vertices=300,
         score_every=5,
     ),
 }
 """Settings by name. "cpu" is for two cores and less than an hour: narrower networks, small batches,
 fewer steps, a larger learning rate that falls, a subset of the body's vertices; and, because the
-published ones keep the student near its rest pose, smaller weights of its regularisers. It also
-turns a teacher round that sees all depths reversed."""
+published ones keep the student near its rest pose, smaller weights of its regularisers. What makes
+its teacher lift real motion: the ways limbs bend, proportions, learned elevations, a discriminator
+of single frames with more weight, and cameras nearer to the body."""
 
 
 def preset_changes(name: str) -> dict[str, tuple[Any, Any]]:

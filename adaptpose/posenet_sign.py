@@ -1,8 +1,9 @@
-"""Which of two mirrored worlds a teacher of PoseNet3D lives in, told by perspective alone [own]."""
+"""Which of two mirrored worlds a teacher of PoseNet3D lives in, told without any label [own]."""
 
 import torch
 from torch import Tensor
 
+from adaptpose.posenet_anatomy import share_bent_wrong
 from adaptpose.posenet_geometry import JOINTS, to_points
 from adaptpose.posenet_run_config import PoseNetRunConfig
 from adaptpose.posenet_state import PoseNetState
@@ -19,17 +20,19 @@ LIMBS = (("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "a
 def turn_depths_if_flipped(
     state: PoseNetState, data: PoseNetData, config: PoseNetRunConfig, rng: torch.Generator
 ) -> dict[str, float]:
-    """Turn the teacher's depths round if that makes its bodies more symmetric; what was found.
+    """Turn the teacher's depths round if that makes its bodies more like people; what was found.
 
     Seen from far away, bodies mirrored in depth have the same projections in all views, so the
-    discriminator does not mind; but in perspective the nearer limb is the larger one, and with the
-    wrong sign left and right limbs get different lengths. Nothing but 2D is used.
+    discriminator does not mind. "anatomy" looks at the knees: shins fold forward then
+    (`posenet_anatomy`). "perspective" uses that the nearer limb is the larger one in the image;
+    with the wrong sign, left and right limbs get different lengths. Nothing but 2D is used.
     """
     state.teacher.eval()
     windows = draw_long_windows(data, config, SIGN_WINDOWS, rng)[:, :-1]
     offset = state.teacher.head(state.teacher.backbone(windows))
+    measure = share_bent_wrong if config.check_sign == "anatomy" else _asymmetry
     sizes = (config.network.distance, config.network.nearest)
-    own, other = (_asymmetry(to_points(windows, sign * offset, *sizes)) for sign in (1, -1))
+    own, other = (measure(to_points(windows, sign * offset, *sizes)) for sign in (1, -1))
     flipped = bool(other < own)
     if flipped:
         last = [state.teacher.head.out, *([state.elevation.out] if state.elevation else [])]
@@ -39,8 +42,8 @@ def turn_depths_if_flipped(
             if "exp_avg" in moments.get(weight, {}):
                 moments[weight]["exp_avg"].neg_()
     return {
-        "teacher_asymmetry": float(own),
-        "teacher_asymmetry_flipped": float(other),
+        "teacher_unlike": float(own),
+        "teacher_unlike_flipped": float(other),
         "teacher_turned_round": float(flipped),
     }
 

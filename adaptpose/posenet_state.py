@@ -1,7 +1,7 @@
 """Everything that changes while PoseNet3D is trained, and how it is saved and restored."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -175,7 +175,8 @@ def create_state(
     initialise(teacher, stream(config.seed, "posenet3d", "teacher"))
     if start is not None:
         teacher.load_state_dict(start.state_dict())
-    judge = TemporalDiscriminator(network)
+    seen = network if config.judge == "window" else replace(network, widths=(1, 1))
+    judge = TemporalDiscriminator(seen)
     initialise(judge, stream(config.seed, "posenet3d", "discriminator"))
     state = PoseNetState(teacher, judge)
     if config.has_student:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from adaptpose.clips import TargetData
 from adaptpose.elevation import draw_levelled_views
 from adaptpose.posenet import BodyPose
+from adaptpose.posenet_anatomy import anatomy_loss, proportion_loss, share_bent_wrong
 from adaptpose.posenet_body import StudentPose
 from adaptpose.posenet_geometry import (
     draw_views,
@@ -123,8 +124,8 @@ def training_step(
         log, fakes = log | more, [*fakes, fake]
     _update(state.optimisers["lifters"], total)
     fake = torch.cat(fakes).detach()
-    real_logits = state.discriminator(judged(lifted.windows, config))
-    loss = discriminator_loss(real_logits, state.discriminator(fake))
+    real_logits = _logits(state, judged(lifted.windows, config))
+    loss = discriminator_loss(real_logits, _logits(state, fake))
     _update(state.optimisers["discriminator"], loss)
     return log | {"discriminator": loss.detach()}
 
@@ -160,15 +161,23 @@ def _lift(
         "self_supervision": self_supervision_loss(turned, again),
         "consistency": consistency_loss(lifted),
         "bones": bone_length_loss(at_t),
-        "adversarial": adversarial_loss(state.discriminator(projected), config.adversarial),
+        "adversarial": adversarial_loss(_logits(state, projected), config.adversarial),
     }
     loss = teacher_loss(config.weights, *parts.values())
     if state.density is not None:
         parts["density"] = -state.density.log_likelihood(projected).mean()
         loss = loss + config.density_weight * parts["density"]
+    if config.weights.anatomy:
+        parts["anatomy"] = anatomy_loss(at_t)
+        loss = loss + config.weights.anatomy * parts["anatomy"]
+    if config.weights.proportions:
+        parts["proportions"] = proportion_loss(at_t)
+        loss = loss + config.weights.proportions * parts["proportions"]
     log = {f"teacher_{name}": value.detach() for name, value in parts.items()}
     # How deep the bodies are: 0 for flat ones.
     log["teacher_depth"] = at_t[..., 2].detach().std(dim=-1).mean()
+    # 0 for people, 1 for people mirrored in depth.
+    log["teacher_bent_wrong"] = share_bent_wrong(at_t.detach())
     return _Lifted(windows, own, at_t, projected, loss, log)
 
 
@@ -186,7 +195,7 @@ def _joint_part(
     rotation = _views(state, config, features, rng)
     turned = turn_about_root(posed.points, rotation, network.distance)
     projected = judged(project_points(turned, network.nearest), config)
-    judge = adversarial_loss(state.discriminator(projected), config.adversarial)
+    judge = adversarial_loss(_logits(state, projected), config.adversarial)
     log["student_adversarial"] = judge.detach()
     return log, joint_loss(config.weights, lifted.loss, student, judge), projected
 
@@ -234,6 +243,15 @@ def _views(
     if state.elevation is None:
         return draw_views(len(features), config.views, rng)
     return draw_levelled_views(state.elevation(features), config.views, rng)
+
+
+def _logits(state: PoseNetState, windows: Tensor) -> Tensor:
+    """What the discriminator says: of windows, or of one frame of each, the next one each time."""
+    network = state.discriminator
+    if network.frames < windows.shape[1]:
+        rows = torch.arange(len(windows), device=windows.device)
+        windows = windows[rows, rows % windows.shape[1]][:, None]
+    return network(windows)
 
 
 def _update(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:

@@ -1,5 +1,7 @@
 """Bodies, windows and a small body model for tests of PoseNet3D."""
 
+import math
+
 import torch
 
 from adaptpose.posenet_config import PoseNetConfig
@@ -30,6 +32,22 @@ def bodies(batch, frames, seed=0, dtype=torch.float64):
     own = 0.15 * torch.randn(batch, 1, 14, 3, generator=generator(seed), dtype=dtype)
     step = 0.02 * torch.randn(batch, frames, 14, 3, generator=generator(seed + 1), dtype=dtype)
     return place_at_depth(standing + own + step)
+
+
+def person(knee_rad=0.0, elbow_rad=0.0):
+    """A person who faces the camera (camera axes, y down), shins folded back, forearms forward."""
+    joints = {"thorax": (0.0, -0.5, 0.0), "head": (0.0, -0.8, 0.0)}
+    for side, x in (("left", 1.0), ("right", -1.0)):
+        joints[f"{side}_hip"] = (0.1 * x, 0.0, 0.0)
+        joints[f"{side}_knee"] = (0.1 * x, 0.4, 0.0)
+        shin = (0.4 * math.cos(knee_rad), 0.4 * math.sin(knee_rad))
+        joints[f"{side}_ankle"] = (0.1 * x, 0.4 + shin[0], shin[1])
+        joints[f"{side}_shoulder"] = (0.2 * x, -0.5, 0.0)
+        joints[f"{side}_elbow"] = (0.2 * x, -0.2, 0.0)
+        forearm = (0.25 * math.cos(elbow_rad), 0.25 * math.sin(elbow_rad))
+        joints[f"{side}_wrist"] = (0.2 * x, -0.2 + forearm[0], -forearm[1])
+    points = torch.tensor([joints[name] for name in JOINTS], dtype=torch.float64)
+    return points.expand(2, 9, 14, 3).clone()
 
 
 def windows(batch, frames, seed=0, dtype=torch.float64):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from posenet_data import STANDING, bodies, body_model, generator, sparse_regressor
+from posenet_data import STANDING, bodies, body_model, generator, person, sparse_regressor
 
 from adaptpose import posenet_fit, posenet_sign, posenet_steps
 from adaptpose.body_parts import used_vertices
@@ -125,7 +125,7 @@ def test_the_defaults_are_the_published_numbers():
     assert set(vars(config.epochs).values()) == {150}
     assert vars(config.weights) == {
         "self_supervision": 2, "consistency": 1, "bones": 2, "adversarial": 1, "pose": 30,
-        "shape": 10, "student": 2,
+        "shape": 10, "student": 2, "anatomy": 0, "proportions": 0,
     }  # fmt: skip
     assert (config.network.frames, config.network.channels, config.vertices) == (9, 1024, 0)
     assert (config.network.body_joints, config.network.shapes) == (24, 10)
@@ -316,7 +316,8 @@ def test_without_adaptation_nothing_but_the_head_learns():
 
 
 def test_extras_take_part():
-    config = small(elevation="learned", density_weight=0.1, scale="clip")
+    weights = LossWeights(anatomy=1.0, proportions=1.0)
+    config = small(elevation="learned", density_weight=0.1, scale="clip", weights=weights)
     state = create_state(config, BODY, CPU)
     data = posenet_data(rotating(), config, CPU)
     assert state.elevation is not None
@@ -327,7 +328,8 @@ def test_extras_take_part():
         data, replace(config, density=DensityConfig(steps=2))
     )
     log = training_step(state, data, config, "teacher", stream(0, "step"))
-    assert torch.isfinite(log["teacher_density"])
+    for name in ("density", "anatomy", "proportions"):
+        assert torch.isfinite(log[f"teacher_{name}"])
     assert not torch.equal(start, state.elevation.out.weight)
 
 
@@ -363,6 +365,21 @@ def test_the_discriminator_sees_both_at_one_size():
         assert windows[:, :, hips].mean(2).abs().max() < 1e-6
 
 
+def test_the_discriminator_can_see_single_frames():
+    config = small(judge="frame", scale="clip")
+    state = create_state(config, BODY, CPU)
+    windows = torch.randn(20, 9, 14, 2, generator=generator())
+    state.discriminator.eval()
+    logits = posenet_steps._logits(state, windows)
+    for row in (0, 5, 11, 19):
+        frame = windows[row : row + 1, row % 9 : row % 9 + 1]
+        assert torch.allclose(logits[row], state.discriminator(frame)[0])
+    log = training_step(
+        state, posenet_data(rotating(), config, CPU), config, "joint", stream(0, "step")
+    )
+    assert torch.isfinite(log["student_adversarial"])
+
+
 @pytest.mark.parametrize(("stage", "windows"), [("distill", 4), ("joint", 12)])
 def test_the_student_can_see_fewer_windows(stage, windows):
     config = small(student_batch_size=4)
@@ -392,8 +409,9 @@ class Known(torch.nn.Module):
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_reversed_depths_are_noticed_without_labels(sign, monkeypatch):
-    config = small()
+@pytest.mark.parametrize("rule", ["perspective", "anatomy"])
+def test_reversed_depths_are_noticed_without_labels(sign, rule, monkeypatch):
+    config = small(check_sign=rule)
     state = create_state(config, BODY, CPU)
     body = bodies(64, 9, dtype=torch.float32)
     # Limbs of equal length on both sides, seen from all around in perspective.
@@ -401,6 +419,9 @@ def test_reversed_depths_are_noticed_without_labels(sign, monkeypatch):
     left, right = ([JOINTS.index(f"{side}_{part}") for part in PARTS] for side in ("left", "right"))
     body = body.clone()
     body[:, :, left] = body[:, :, right] * torch.tensor([-1.0, 1, 1])
+    if rule == "anatomy":
+        # From far away, so that perspective says nothing.
+        body = person(knee_rad=0.4).float()[:1].expand(64, -1, -1, -1) * 0.1
     turned = turn_about_root(body, draw_views(64, config.views, generator(3)))
     flat = project_points(turned)
     monkeypatch.setattr(posenet_sign, "draw_long_windows", lambda *a: torch.cat(
@@ -429,7 +450,8 @@ def test_the_same_seed_gives_the_same_run(tmp_path):
 
 EXTRAS = {
     "elevation": "learned",
-    "check_sign": True,
+    "check_sign": "anatomy",
+    "judge": "frame",
     "density_weight": 0.1,
     "density": DensityConfig(steps=2),
 }
