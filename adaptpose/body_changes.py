@@ -61,8 +61,9 @@ def change_points(
     skeleton: Skeleton,
     config: WideConfig,
     rng: torch.Generator,
+    factors: Float[Tensor, "batch bones"] | None = None,
 ) -> Float[Tensor, "joints 3 window batch"]:
-    """`change_bodies` on points, in place; returns them."""
+    """`change_bodies` on points, in place; returns them. Bones are longer by `factors` besides."""
     build = _build(skeleton)
     axes = trunk_axes(points, skeleton) if config.exchange_share else None
     for parent, child in reversed(build.outwards):
@@ -73,6 +74,9 @@ def change_points(
         _turn_outer(points, build, config, rng)
     if config.length_sd or config.size_sd:
         points *= _length_factors(points, build, config, rng)
+    if factors is not None:
+        for (_, child), factor in zip(skeleton.bones, factors.T, strict=True):
+            points[child].mul_(factor)
     for parent, child in build.outwards:
         points[child].add_(points[parent])
     return points

@@ -10,15 +10,12 @@ from adaptpose.lifter import Lifter
 Monitor = Callable[[Lifter], dict[str, float]]
 """Numbers of a lifter that are logged and never read: test errors, when labels exist."""
 
-FOCAL = 2.0
-"""A typical lens, normalised: scores compare lifters under one focal length."""
-
 
 def epoch_scores(lifter: Lifter, target: TargetData, monitor: Monitor | None) -> dict[str, float]:
-    """The label-free score of a lifter, its parts and the poses' size, and the monitor's numbers,
-    by log name.
+    """The label-free score of a lifter, its parts, the poses' size, the focal length that they show,
+    and the monitor's numbers, by log name.
     """
-    score = label_free_score(lifter, target, FOCAL)
+    score = label_free_score(lifter, target)
     numbers = {
         "label_free": score.total,
         "label_free_rays": score.ray_residual,
@@ -29,6 +26,7 @@ def epoch_scores(lifter: Lifter, target: TargetData, monitor: Monitor | None) ->
         "label_free_view_mm": score.view_disagreement_mm,
         "label_free_unlikely_2d": score.unlikely_2d,
         "label_free_size_m": score.size_mm / 1000,
+        "focal": float(score.focal),
     }
     watched = monitor(lifter) if monitor is not None else {}
     return numbers | {f"monitor_{name}": value for name, value in watched.items()}

@@ -25,6 +25,7 @@ from adaptpose.bones import bone_lengths, mirror_pose
 from adaptpose.camera import Intrinsics, pinhole
 from adaptpose.clips import Clip2D, TargetData
 from adaptpose.errors import ConfigError, DataError, expected_message
+from adaptpose.focal import PRIOR_MEDIAN, estimate_focal
 from adaptpose.inference import CHUNK_FRAMES
 from adaptpose.label_free_parts import (
     LiftedSample,
@@ -69,6 +70,8 @@ class LabelFreeScore:
     unit size, from the nearest of the lifted people seen from other frames' viewpoints, and back,
     which even the truth does not bring to 0.
 
+    `focal` is the focal length of rays and projections.
+
     All parts and the total are infinite for a lifter whose poses have no size.
     """
 
@@ -81,6 +84,7 @@ class LabelFreeScore:
     unlikely_2d: float
     size_mm: float
     num_frames: int
+    focal: float | int
 
     @property
     def total(self) -> float:
@@ -95,11 +99,13 @@ class LabelFreeScore:
 def label_free_score(
     lifter: Lifter,
     data: TargetData,
-    focal: float | int,
+    focal: float | int | None = None,
     max_frames: int = 5000,
     chunk_frames: int = CHUNK_FRAMES,
 ) -> LabelFreeScore:
     """The score of a lifter on a target's 2D, under a focal length in normalised screen units.
+
+    Without a focal length it is that which the lifted poses show (`estimate_focal`), one for all.
 
     At most about `max_frames` frames are lifted: the middle parts of clips spread evenly over the
     target, always the same ones; half of them once more backwards and from new views. Only valid
@@ -107,23 +113,26 @@ def label_free_score(
     is not positive, DataError if no frame is valid or no keypoint has confidence, SkeletonError if
     the target lacks a joint of the lifter or the lifter reads joints that it does not give.
     """
-    if focal <= 0:
+    if focal is not None and focal <= 0:
         raise ConfigError(expected_message("focal", "a length above 0", str(focal)))
     if max_frames < 1:
         raise ConfigError(expected_message("max_frames", "at least 1", str(max_frames)))
-    lens = pinhole(float(focal))
     data = replace(data, clips=_sample(data, max_frames))
-    sample = lifted_sample(lifter, data, lens, chunk_frames)
+    sample = lifted_sample(lifter, data, pinhole(float(focal or PRIOR_MEDIAN)), chunk_frames)
     valid = sample.valid
     pose = sample.pose[valid]
     size = float(pose.norm(dim=-1).mean())
     if not size > _MIN_SIZE_M:
-        endless = float("inf")
-        return LabelFreeScore(*(endless,) * 7, size_mm=size * 1000, num_frames=len(pose))
+        endless = (float("inf"),) * 7
+        return LabelFreeScore(*endless, size * 1000, len(pose), focal or PRIOR_MEDIAN)
     pose2d = torch.cat([clip.pose2d for clip in sample.shown])[valid].to(pose)
     weights = torch.cat([clip.confidence for clip in sample.shown])[valid].to(pose)
     if not bool((weights > 0).any()):
         raise DataError(f"target '{data.name}': every keypoint has confidence 0")
+    if focal is None:
+        focal = estimate_focal(pose, pose2d, weights, lifter.skeleton_out)
+    lens = pinhole(float(focal))
+    sample = replace(sample, lens=lens)
     clips = _clip_index(data.clips)[valid]
     constancy, symmetry = _bone_parts(pose, clips, lifter.skeleton_out)
     again = sample.part(LIFTED_AGAIN)
@@ -137,6 +146,7 @@ def label_free_score(
         unlikely_2d=unlikely_2d(sample),
         size_mm=size * 1000,
         num_frames=len(pose),
+        focal=float(focal),
     )
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from adaptpose.body_scale import stature_m
+from adaptpose.bones import chain_matrix, pose_to_bones
 from adaptpose.camera import Intrinsics, pinhole, undistort
 from adaptpose.clips import Clip2D
 from adaptpose.errors import DataError, SkeletonError, expected_message
@@ -74,13 +75,7 @@ def gather_lifted(
         height = heights_m[k] if heights_m else None
         if height is not None:
             pose = pose * (height / stature_m(pose, weight, skeleton))
-        try:
-            root = root_path(pose, pose2d, weight, lens, clip.frame_rate_hz, root_cutoff_hz)
-        except DataError:
-            root, weight = (
-                pose.new_tensor([0.0, 0.0, UNKNOWN_DEPTH_M]).expand(len(pose), 3),
-                0 * weight,
-            )
+        root, weight = _standing(pose, pose2d, weight, lens, clip.frame_rate_hz, root_cutoff_hz)
         focal = lens.focal.mean().expand(len(pose))
         parts.append((pose, root, undistort(pose2d, lens), weight, focal))
     lengths = tuple(len(pose) for pose in poses)
@@ -88,6 +83,40 @@ def gather_lifted(
     pose, root, slopes, weight, focal = (torch.cat(part) for part in zip(*parts, strict=True))
     rates = tuple(float(c.frame_rate_hz) for c in clips)
     return LiftedClips(skeleton, pose, root, slopes, weight, focal, clip, lengths, rates)
+
+
+def with_lengths(
+    lifted: LiftedClips,
+    lengths: Float[Tensor, "clips bones"],
+    root_cutoff_hz: float | int = ROOT_CUTOFF_HZ,
+) -> LiftedClips:
+    """The clips with the bone lengths (m) of each clip given; directions are kept.
+
+    The root is put where such bodies stand. Works on the CPU.
+    """
+    skeleton = lifted.skeleton
+    bones = torch.nn.functional.normalize(pose_to_bones(lifted.pose, skeleton), dim=-1)
+    pose = chain_matrix(skeleton, bones) @ (bones * lengths[lifted.clip][..., None])
+    parts = zip(
+        *map(lifted.split, (pose, lifted.slopes, lifted.weight)), lifted.rates_hz, strict=True
+    )
+    roots = [_standing(*part[:3], pinhole(1.0), part[3], root_cutoff_hz)[0] for part in parts]
+    return replace(lifted, pose=pose, root=torch.cat(roots))
+
+
+def _standing(
+    pose: Tensor,
+    pose2d: Tensor,
+    weight: Tensor,
+    lens: Intrinsics,
+    rate_hz: float | int,
+    cutoff_hz: float | int,
+) -> tuple[Tensor, Tensor]:
+    """Root and weights of a clip; a clip that does not show where the person stands counts 0."""
+    try:
+        return root_path(pose, pose2d, weight, lens, rate_hz, cutoff_hz), weight
+    except DataError:
+        return pose.new_tensor([0.0, 0.0, UNKNOWN_DEPTH_M]).expand(len(pose), 3), 0 * weight
 
 
 def usable_keypoints(
@@ -105,9 +134,14 @@ def usable_keypoints(
 
 
 def estimate_lenses(
-    poses: Sequence[Float[Tensor, "_ joints 3"]], clips: Sequence[Clip2D]
+    poses: Sequence[Float[Tensor, "_ joints 3"]],
+    clips: Sequence[Clip2D],
+    skeleton: Skeleton | None = None,
 ) -> list[Intrinsics]:
-    """An estimated lens per clip, the same for clips of one camera name and image size."""
+    """An estimated lens per clip, the same for clips of one camera name and image size.
+
+    With the `skeleton` of poses and clips, perspective counts, see `estimate_focal`.
+    """
     cameras: dict[tuple[str, tuple[int, int]], list[int]] = {}
     for k, clip in enumerate(clips):
         cameras.setdefault((clip.camera, clip.image_size_px), []).append(k)
@@ -115,7 +149,8 @@ def estimate_lenses(
     for own in cameras.values():
         seen = [usable_keypoints(clips[k]) for k in own]
         pose = torch.cat([poses[k].cpu() for k in own])
-        focal = estimate_focal(pose, *(torch.cat(part) for part in zip(*seen, strict=True)))
+        parts = (torch.cat(part) for part in zip(*seen, strict=True))
+        focal = estimate_focal(pose, *parts, skeleton)
         for k in own:
             lenses[k] = pinhole(focal)
     return lenses

@@ -19,7 +19,7 @@ from adaptpose.clips import TargetData
 from adaptpose.config_values import check_config
 from adaptpose.errors import DataError
 from adaptpose.inference import predict_clips
-from adaptpose.lifted import LiftedClips, estimate_lenses, gather_lifted
+from adaptpose.lifted import LiftedClips, estimate_lenses, gather_lifted, with_lengths
 from adaptpose.lifter import Lifter, check_lifter_skeleton
 from adaptpose.pseudo_config import PseudoConfig
 from adaptpose.rays import ray_distances
@@ -51,6 +51,8 @@ class PseudoPoses:
     weight: Float[Tensor, "frames"]
     cumulated: Float[Tensor, "frames"]
     last: Int[Tensor, ""]
+    lengths: Float[Tensor, "clips bones"] | None = None
+    """Bone lengths (m) of the person of each clip, where they were found."""
 
     def draw(self, count: int, rng: torch.Generator) -> Int[Tensor, "count"]:
         """Frames drawn with replacement, in proportion to their weights."""
@@ -62,12 +64,26 @@ class PseudoPoses:
 
     def with_poses(self, pose3d_cam: Float[Tensor, "frames joints 3"]) -> "PseudoPoses":
         """The same frames with other poses, such as refined ones, and their viewpoints."""
-        return _seen(self.bank, self.lifted, pose3d_cam, self.weight)
+        return _seen(self.bank, self.lifted, pose3d_cam, self.weight, self.lengths)
+
+    def with_people(self, lengths: Float[Tensor, "clips bones"]) -> "PseudoPoses":
+        """The same poses of people of whom it is known that their bones have these lengths (m)."""
+        return replace(self, lengths=lengths)
+
+    def with_lengths(
+        self, lengths: Float[Tensor, "clips bones"], root_cutoff_hz: float | int
+    ) -> "PseudoPoses":
+        """The same frames, lifted poses with bones of these lengths (m); on the CPU."""
+        lifted = with_lengths(self.lifted, lengths, root_cutoff_hz)
+        poses = lifted.pose + lifted.root[:, None]
+        return _seen(self.bank, lifted, poses, self.weight, lengths)
 
     def to(self, device: torch.device) -> "PseudoPoses":
         """The same on another device."""
         names = ("pose3d_cam", "to_body", "place", "rate", "focal", "weight", "cumulated", "last")
         moved = {name: getattr(self, name).to(device) for name in names}
+        if self.lengths is not None:
+            moved["lengths"] = self.lengths.to(device)
         tensors = {
             name: value.to(device)
             for name, value in vars(self.bank).items()
@@ -128,16 +144,30 @@ def some_clips(target: TargetData, frames: int, rng: torch.Generator) -> TargetD
 def _lenses(
     target: TargetData, poses: list[Tensor], config: PseudoConfig, rng: torch.Generator
 ) -> list[Intrinsics]:
-    if config.focal == "estimated":
-        return estimate_lenses(poses, target.clips)
     if config.focal == "fixed":
         return [pinhole(config.focal_fixed)] * len(target.clips)
+    if config.focal == "estimated":
+        # Clips are short: what all show together is better known than what each one does.
+        together = [replace(clip, camera="") for clip in target.clips]
+        lenses = estimate_lenses(poses, together, target.skeleton)
+        off = torch.randn(len(lenses), generator=rng, device=rng.device).cpu()
+        factors = (config.focal_spread * off).exp().tolist()
+        return [
+            pinhole(float(lens.focal.mean()) * factor)
+            for lens, factor in zip(lenses, factors, strict=True)
+        ]
     low, high = (math.log(end) for end in config.focal_range)
     share = torch.rand(len(target.clips), generator=rng, device=rng.device).cpu()
     return [pinhole(focal) for focal in (low + (high - low) * share).exp().tolist()]
 
 
-def _seen(bank: FrameBank, lifted: LiftedClips, pose3d_cam: Tensor, weight: Tensor) -> PseudoPoses:
+def _seen(
+    bank: FrameBank,
+    lifted: LiftedClips,
+    pose3d_cam: Tensor,
+    weight: Tensor,
+    lengths: Tensor | None = None,
+) -> PseudoPoses:
     """The viewpoints of absolute poses; frames that have none get weight 0."""
     root = pose3d_cam[:, bank.skeleton.root]
     depth = root[:, 2].clamp_min(NEAREST_M)
@@ -159,6 +189,7 @@ def _seen(bank: FrameBank, lifted: LiftedClips, pose3d_cam: Tensor, weight: Tens
         weight=weight,
         cumulated=weight.double().cumsum(dim=0),
         last=weight.nonzero()[-1, 0],
+        lengths=lengths,
     )
 
 

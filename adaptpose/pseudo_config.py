@@ -44,6 +44,8 @@ class RefineConfig:
     lifters that are unsure shorten bones, so longer ones are nearer to the truth."""
     length_spread: float = 0.05
     """Spread of a clip's bone lengths about those, as a logarithm."""
+    known_spread: float = 0.01
+    """The same about lengths that are given, see `adaptpose.people`."""
     chunk_frames: int = 4096
     """Frames refined at once; bounds memory, and changes nothing."""
 
@@ -52,7 +54,7 @@ class RefineConfig:
         found = positive_problems(
             self, "refine", "lateral_error_m", "steps", "learning_rate", "knot_s", "ray_slack",
             "ray_outlier", "prior_m", "prior_outlier", "acceleration", "length_spread",
-            "chunk_frames",
+            "known_spread", "chunk_frames",
         )  # fmt: skip
         if not 0 <= self.length_quantile <= 1:
             found.append(f"refine.length_quantile: expected 0 to 1, got {self.length_quantile}")
@@ -65,13 +67,16 @@ class PseudoConfig:
 
     tta: Literal["none", "flip"] = "flip"
     """Passes averaged."""
-    focal: Literal["drawn", "estimated", "fixed"] = "drawn"
-    """Focal length: one drawn per clip, one estimated per camera from the ray residual, or given.
-    Residuals hardly tell it, and drawing keeps an error from being learned."""
+    focal: Literal["drawn", "estimated", "fixed"] = "estimated"
+    """Focal length: one drawn per clip, one estimated from all clips of an image size, or given
+    [own]."""
     focal_range: tuple[float, float] = (1.3, 2.6)
     """Range of the log-uniform draw, over half the larger image side [own: phones to studios]."""
     focal_fixed: float = 1.55
     """The focal length if it is given."""
+    focal_spread: float = 0.15
+    """Standard deviation of the logarithm, clip by clip, about an estimated focal length: errors of
+    the estimate are not to be learned [own]."""
     root_cutoff_hz: float = 3.0
     """Low-pass on the root's distance, 0 for none."""
     frames: int = 20_000
@@ -85,10 +90,34 @@ class PseudoConfig:
         """What is wrong, in the user's words; empty if nothing."""
         found = positive_problems(self, "pseudo", "focal_fixed", "tolerance")
         found += _range(self, "pseudo", "focal_range")
+        if not self.focal_spread >= 0:
+            found.append(f"pseudo.focal_spread: expected 0 or more, got {self.focal_spread}")
         if not self.frames >= 0:
             found.append(f"pseudo.frames: expected 0 or more, got {self.frames}")
         if not self.root_cutoff_hz >= 0:
             found.append(f"pseudo.root_cutoff_hz: expected 0 or more, got {self.root_cutoff_hz}")
+        return found
+
+
+@dataclass(frozen=True)
+class PeopleConfig:
+    """How the bone lengths of the target's people are found, see `adaptpose.people`."""
+
+    sharpness: float = 8.0
+    """How much more bones count that lie across the line of sight [own]."""
+    prior_frames: float = 100.0
+    """Frames of the whole target that a person's own lengths are averaged with [own]."""
+    windows: int = 4000
+    """Windows of known bodies that show what the lifter makes of lengths, per pass."""
+    passes: int = 2
+    """Passes: in the first, these bodies are the source's, then those found before."""
+
+    def problems(self) -> list[str]:
+        """What is wrong, in the user's words; empty if nothing."""
+        found = positive_problems(self, "people", "windows", "passes")
+        for name in ("sharpness", "prior_frames"):
+            if not getattr(self, name) >= 0:
+                found.append(f"people.{name}: expected 0 or more, got {getattr(self, name)}")
         return found
 
 
@@ -116,8 +145,8 @@ class ShotNoise:
 class BodyConfig:
     """Light changes of bodies, as in `adaptpose.augment_config.WideConfig`; 0 everywhere: none."""
 
-    length_sd: float = 0.04
-    """Of the logarithm of bone lengths [own: half of wide augmentation's]."""
+    length_sd: float = 0.08
+    """Of the logarithm of bone lengths [own: as in wide augmentation]."""
     size_sd: float = 0.02
     """Of the logarithm of the body's size [own: half of wide augmentation's]."""
     exchange_share: float = 0.0
@@ -138,7 +167,7 @@ class BodyConfig:
 class TransferConfig:
     """Source motions filmed from the target's viewpoints."""
 
-    focal: Literal["drawn", "own"] = "drawn"
+    focal: Literal["drawn", "own"] = "own"
     """Draw a focal length per window, or take the one of the viewpoint's clip."""
     focal_range: tuple[float, float] = (1.0, 3.0)
     """Range of the log-uniform draw, over half the larger image side [own]."""
@@ -160,7 +189,7 @@ class ReplayConfig:
 
     own_share: float = 0.5
     """Share of windows filmed from their own viewpoint, the rest from another frame's."""
-    focal: Literal["drawn", "own"] = "drawn"
+    focal: Literal["drawn", "own"] = "own"
     """Draw a focal length per window, or take the one of the viewpoint's clip."""
     focal_range: tuple[float, float] = (1.0, 3.0)
     """Range of the log-uniform draw, over half the larger image side [own]."""

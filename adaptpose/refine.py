@@ -50,11 +50,13 @@ def refined(
 
 
 def refine(
-    lifted: LiftedClips, config: RefineConfig | None = None
+    lifted: LiftedClips,
+    config: RefineConfig | None = None,
+    lengths: Float[Tensor, "clips bones"] | None = None,
 ) -> Float[Tensor, "frames joints 3"]:
     """Absolute poses of least energy: near rays, lifted poses and their bones, and smooth.
 
-    Every clip gets one set of bone lengths, left as right. The energy is a sum of squares in
+    Every clip gets one set of bone lengths, left as right, near those given (m) or else lifted. The energy is a sum of squares in
     standard deviations of the config, those of rays and lifted poses robust; rays weigh by the
     confidence. A clip whose energy did not fall keeps what it started from: joints on their rays,
     with the lengths of the lifted bones. The same on every call on one device.
@@ -65,7 +67,8 @@ def refine(
     result = torch.empty_like(lifted.pose)
     for knot, clips in _chunks(lifted, config):
         layout = _lay_out(lifted, clips, knot)
-        terms = _Terms.build(lifted, start, noise, layout, config)
+        known = None if lengths is None else lengths[clips]
+        terms = _Terms.build(lifted, start, noise, layout, config, known)
         with torch.enable_grad():
             planes = _descend(terms, config)
         result[layout.frame[layout.real]] = planes.movedim(-1, 0)[layout.real]
@@ -128,6 +131,7 @@ class _Terms:
     directions: Tensor
     root: Tensor
     log_length: Tensor
+    about: float
     lifted: Tensor
     slopes: Tensor
     ray_weight: Tensor
@@ -136,7 +140,12 @@ class _Terms:
 
     @staticmethod
     def build(
-        lifted: LiftedClips, start: Tensor, noise: Tensor, layout: _Layout, config: RefineConfig
+        lifted: LiftedClips,
+        start: Tensor,
+        noise: Tensor,
+        layout: _Layout,
+        config: RefineConfig,
+        known: Tensor | None,
     ) -> "_Terms":
         """The terms of the clips of a layout, from where the descent starts."""
         skeleton, frame, real = lifted.skeleton, layout.frame, layout.real
@@ -145,8 +154,12 @@ class _Terms:
         difference = difference_matrix(skeleton, pose)
         spread = symmetry_matrix(skeleton, pose)
         bones = difference @ (points - points[:, skeleton.root : skeleton.root + 1])
-        lengths = (difference @ pose).norm(dim=-1)
-        lengths = _usual_lengths(lengths, layout, config.length_quantile)
+        if known is None:
+            lengths = (difference @ pose).norm(dim=-1)
+            known = _usual_lengths(lengths, layout, config.length_quantile)
+            about = config.length_spread
+        else:
+            about = config.known_spread
         sd = (config.ray_slack**2 + noise[frame].square()).sqrt() / focal
         inside = (real[2:] & real[1:-1] & real[:-2]).to(pose)
         return _Terms(
@@ -155,7 +168,8 @@ class _Terms:
             spread=spread,
             directions=_unit(bones.permute(1, 2, 0).contiguous()),
             root=points[:, skeleton.root].T.contiguous(),
-            log_length=lengths.clamp_min(1e-3).log() @ spread.T / spread.sum(dim=1),
+            log_length=known.clamp_min(1e-3).log() @ spread.T / spread.sum(dim=1),
+            about=about,
             lifted=pose.permute(1, 2, 0).contiguous(),
             slopes=lifted.slopes[frame].permute(1, 2, 0).contiguous(),
             ray_weight=(lifted.weight[frame] * real[:, None]).T.contiguous(),
@@ -229,7 +243,7 @@ def _descend(terms: _Terms, config: RefineConfig) -> Tensor:
         rate = config.learning_rate * rise * (1 + math.cos(math.pi * step / config.steps)) / 2
         for group in optimiser.param_groups:
             group["lr"] = rate * group["share"]
-        stretch = (variables[2] / config.length_spread).square().sum() / 2
+        stretch = (variables[2] / terms.about).square().sum() / 2
         loss = terms.energy(*terms.pose(*variables), config).sum() + stretch
         optimiser.zero_grad()
         loss.backward()
@@ -242,7 +256,7 @@ def _better(terms: _Terms, variables: list[Tensor], config: RefineConfig) -> Ten
     energies, candidates = [], []
     for values in ([torch.zeros_like(v) for v in variables], variables):
         relative, points = terms.pose(*values)
-        total = (values[2] / config.length_spread).square().sum(dim=1) / 2
+        total = (values[2] / terms.about).square().sum(dim=1) / 2
         energy = terms.energy(relative, points, config)
         energies.append(total.index_add(0, terms.layout.clip, energy))
         candidates.append(points)

@@ -17,7 +17,7 @@ from adaptpose.transfer import film_windows
 
 def refined_pseudo(pseudo: PseudoPoses, config: RefineConfig | None = None) -> PseudoPoses:
     """Pseudo-poses refined on their device: bones constant and symmetric in every clip."""
-    return pseudo.with_poses(refine(pseudo.lifted, config))
+    return pseudo.with_poses(refine(pseudo.lifted, config, pseudo.lengths))
 
 
 class ReplayMaker:

@@ -10,7 +10,13 @@ from typing import Literal
 
 from adaptpose.augment_config import WideConfig
 from adaptpose.errors import ConfigError, unknown_name_message
-from adaptpose.pseudo_config import PseudoConfig, RefineConfig, ReplayConfig, TransferConfig
+from adaptpose.pseudo_config import (
+    PeopleConfig,
+    PseudoConfig,
+    RefineConfig,
+    ReplayConfig,
+    TransferConfig,
+)
 
 Part = Literal["all", "affine", "statistics"]
 Refinement = Literal["none", "rays", "full"]
@@ -141,6 +147,9 @@ class RoundsConfig:
     body_size: Literal["source", "lifted"] = "source"
     """Size of the lifted people: on average that of the source's people, or as lifted, which is
     smaller the less sure the lifter is."""
+    bone_lengths: Literal["lifted", "seen"] = "seen"
+    """Bone lengths of the target's people: as they are lifted, clip by clip, or person by person
+    as the image shows them, see `adaptpose.people` [own]."""
     precision: Precision = "float32"
     """Of the lifter's products while it learns: half precision takes half the time on GPUs, and on
     processors with instructions for it. Weights, sums and losses stay in single precision."""
@@ -168,6 +177,7 @@ class RoundsConfig:
     pseudo: PseudoConfig = field(default_factory=PseudoConfig)
     refine: RefineConfig = field(default_factory=lambda: RefineConfig(steps=40))
     """Of lifted poses: half the steps that are taken at inference, as every round takes them."""
+    people: PeopleConfig = field(default_factory=PeopleConfig)
     transfer: TransferConfig = field(default_factory=TransferConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     teacher: SelfTrainConfig = field(default_factory=SelfTrainConfig)
@@ -200,7 +210,8 @@ class RoundsConfig:
                 f" got {self.warmup_epochs} (fix: more --epochs, or --set rounds.warmup_epochs=0)"
             )
         shares = self.shares.problems() or self._batch_problems()
-        parts = (self.wide, self.pseudo, self.refine, self.transfer, self.replay, self.teacher)
+        parts = (self.wide, self.pseudo, self.refine, self.people, self.transfer, self.replay,
+                 self.teacher)  # fmt: skip
         return found + shares + [problem for part in parts for problem in part.problems()]
 
     def _batch_problems(self) -> list[str]:

@@ -12,11 +12,13 @@ from adaptpose.clips import TargetData
 from adaptpose.lifter import Lifter
 from adaptpose.on_rays import on_rays
 from adaptpose.pairs import PairMaker, Pairs
+from adaptpose.people import find_people
 from adaptpose.pseudo import PseudoPoses, lift_target, some_clips
 from adaptpose.replay import ReplayMaker, refined_pseudo
 from adaptpose.rounds_config import RoundsConfig, SharesConfig
 from adaptpose.rounds_state import RoundsData
 from adaptpose.runtime import stream
+from adaptpose.seen_lengths import size_of
 from adaptpose.selftrain import SelfTrainMaker, trusted_frames
 from adaptpose.transfer import TransferMaker
 from adaptpose.wide import WideMaker
@@ -120,7 +122,14 @@ def lifted_poses(
     Raises as `lift_target`.
     """
     target = some_clips(clips, config.pseudo.frames, rng)
-    pseudo = lift_target(teacher, target, config.pseudo, rng).to(source.device)
+    pseudo = lift_target(teacher, target, config.pseudo, rng)
+    if config.bone_lengths == "seen":
+        own = torch.Generator(source.device)
+        own.manual_seed(int(torch.randint(2**31, (), generator=rng, device=rng.device)))
+        placed = pseudo.to(source.device)
+        lengths = find_people(teacher, target, placed, source, config, own)
+        pseudo = pseudo.with_lengths(lengths.cpu(), config.pseudo.root_cutoff_hz)
+    pseudo = pseudo.to(source.device)
     if config.refinement == "full":
         pseudo = refined_pseudo(pseudo, config.refine)
     if config.refinement == "rays":
@@ -151,7 +160,7 @@ def sized_as(pseudo: PseudoPoses, source: LabelledBank) -> PseudoPoses:
 
     A lifter that is not sure makes its poses small: replayed as they are, every round would make
     them smaller. One factor for all, so that tall people stay taller than others; averages are of
-    the sum of bone lengths, over pseudo-poses by weight.
+    `seen_lengths.size_of`, over pseudo-poses by weight.
     """
     return pseudo.with_poses(
         pseudo.pose3d_cam * _size_factor(pseudo.pose3d_cam, pseudo.weight, source)
@@ -160,6 +169,7 @@ def sized_as(pseudo: PseudoPoses, source: LabelledBank) -> PseudoPoses:
 
 def _size_factor(pose: Tensor, weight: Tensor, source: LabelledBank) -> Float[Tensor, ""]:
     """The source's mean sum of bone lengths over that of poses by weight."""
-    wanted = bone_lengths(source.pose3d_cam[source.centres], source.skeleton).sum(dim=1).mean()
-    own = bone_lengths(pose, source.skeleton).sum(dim=1)
+    skeleton = source.skeleton
+    wanted = size_of(bone_lengths(source.pose3d_cam[source.centres], skeleton), skeleton).mean()
+    own = size_of(bone_lengths(pose, skeleton), skeleton)
     return wanted / ((own * weight).sum() / weight.sum())

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from adaptpose.augment_config import WideConfig
 from adaptpose.body_changes import change_points, trunk_axes
+from adaptpose.bones import bone_lengths, symmetry_matrix
 from adaptpose.config_values import check_config
 from adaptpose.errors import SkeletonError, expected_message
 from adaptpose.pseudo import PseudoPoses
@@ -58,6 +59,7 @@ class TransferMaker(SourceFilmer):
             raise SkeletonError(expected_message("source", joints, f"'{bank.skeleton.name}'"))
         self.bank = bank
         self.pseudo = pseudo
+        self.usual = usual_lengths(bank)
         self.frames_before = frames_before
         self.frames_after = frames_after
         self.strides = strides
@@ -66,8 +68,18 @@ class TransferMaker(SourceFilmer):
     def film(self, cut: CutWindows, rng: torch.Generator) -> FilmedWindows:
         """The windows filmed from viewpoints drawn by weight."""
         view = self.pseudo.draw(len(cut.frame), rng)
-        middle = self.frames_before
-        return film_windows(cut.points, middle, self.pseudo, view, self.config, rng)
+        middle, pseudo = self.frames_before, self.pseudo
+        factors = None
+        if pseudo.lengths is not None:
+            factors = pseudo.lengths[pseudo.bank.clip_of_frame[view]] / self.usual
+        return film_windows(cut.points, middle, pseudo, view, self.config, rng, factors)
+
+
+def usual_lengths(bank: LabelledBank) -> Float[Tensor, "bones"]:
+    """Bone lengths (m) of a source's people, left as right: means of logarithms over frames."""
+    spread = symmetry_matrix(bank.skeleton, bank.pose3d_cam)
+    logs = bone_lengths(bank.pose3d_cam[bank.centres], bank.skeleton).clamp_min(1e-3).log()
+    return (spread @ logs.mean(dim=0) / spread.sum(dim=1) @ spread).exp()
 
 
 def film_windows(
@@ -77,14 +89,16 @@ def film_windows(
     view: Int[Tensor, "batch"],
     config: TransferConfig | ReplayConfig,
     rng: torch.Generator,
+    factors: Float[Tensor, "batch bones"] | None = None,
 ) -> FilmedWindows:
     """Windows filmed from the viewpoints of pseudo-poses at the frames `view`.
 
-    The points, in any camera's axes (m), are changed in place as the config says. Not usable are
-    windows that `shots.in_view` refuses and bodies without axes at the supervised frame.
+    The points, in any camera's axes (m), are changed in place as the config says, and bones made
+    longer by `factors`. Not usable are windows that `shots.in_view` refuses and bodies without axes
+    at the supervised frame.
     """
     skeleton = pseudo.bank.skeleton
-    points = lightly_changed(points, skeleton, config.bodies, rng)
+    points = lightly_changed(points, skeleton, config.bodies, rng, factors)
     axes = trunk_axes(points[:, :, middle : middle + 1], skeleton)[:, :, 0].permute(2, 0, 1)
     shots = shots_from(pseudo, view, axes, config, rng)
     filmed, image = film_points(points, shots, middle, skeleton.root)
@@ -121,8 +135,9 @@ def lightly_changed(
     skeleton: Skeleton,
     config: BodyConfig,
     rng: torch.Generator,
+    factors: Float[Tensor, "batch bones"] | None = None,
 ) -> Float[Tensor, "joints 3 window batch"]:
-    """The points with bodies changed in place; untouched if all amounts are 0."""
-    if not any(vars(config).values()):
+    """The points with bodies changed in place, and by `factors`; untouched if there is nothing."""
+    if factors is None and not any(vars(config).values()):
         return points
-    return change_points(points, skeleton, replace(WideConfig(), **vars(config)), rng)
+    return change_points(points, skeleton, replace(WideConfig(), **vars(config)), rng, factors)

@@ -335,13 +335,14 @@ def test_many_frames_are_thinned_and_the_number_is_always_the_same():
 
 def test_epochs_log_every_part():
     target, lifter = _rigid(), _Surveyor(_flat)
-    score, numbers = label_free_score(lifter, target, 2.0), epoch_scores(lifter, target, None)
+    score, numbers = label_free_score(lifter, target), epoch_scores(lifter, target, None)
     assert numbers["label_free"] == score.total
     assert numbers["label_free_view_mm"] == score.view_disagreement_mm
     assert numbers["label_free_reversal_mm"] == score.reversal_disagreement_mm
     assert numbers["label_free_unlikely_2d"] == score.unlikely_2d
     assert 1000 * numbers["label_free_size_m"] == pytest.approx(score.size_mm)
-    assert len(numbers) == 9
+    assert numbers["focal"] == score.focal
+    assert len(numbers) == 10
     fractions = part_scores(numbers)
     assert fractions["flip"] == pytest.approx(score.flip_disagreement_mm / score.size_mm)
     assert set(fractions) == {"rays", "constancy", "symmetry", "flip", "reversal", "view",

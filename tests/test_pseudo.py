@@ -83,20 +83,30 @@ def test_focal_lengths_are_drawn_per_clip_and_repeat():
     assert 1.3 <= float(one.focal.min()) <= float(one.focal.max()) <= 2.6
 
 
-def test_an_estimated_focal_length_is_one_per_camera():
+def test_an_estimated_focal_length_is_one_per_image_size_and_has_its_spread():
+    data = walks(8)
+    first, *rest = data.clips
+    data = replace(data, clips=(replace(first, image_size_px=(800, 1000)), *rest))
+    config = replace(TRUE, focal="estimated", focal_spread=0.0)
+    lifted = _pseudo(data, config).lifted
+    alone, *others = (float(own[0]) for own in lifted.split(lifted.focal))
+    assert len(set(others)) == 1
+    assert alone == pytest.approx(1.5, rel=0.1)
+    assert others[0] == pytest.approx(1.5, rel=0.1)
+    spread = _pseudo(data, replace(config, focal_spread=0.2)).lifted
+    logs = torch.stack([own[0] / others[0] for own in spread.split(spread.focal)[1:]]).log()
+    assert 0.08 < float(logs.std()) < 0.4
+
+
+def test_an_estimated_lens_is_one_per_camera():
     data = walks(4)
     first, *rest = data.clips
     data = replace(data, clips=(replace(first, camera="b"), *rest))
-    lifted = _pseudo(data, replace(TRUE, focal="estimated")).lifted
-    alone, *others = (float(own[0]) for own in lifted.split(lifted.focal))
-    assert len(set(others)) == 1
-    assert alone == pytest.approx(1.5, rel=0.03)
-    assert others[0] == pytest.approx(1.5, rel=0.03)
     poses = [clip.pose3d_cam - clip.pose3d_cam[:, :1] for clip in data.clips]
     poses[0][:, :, 2] *= 1.3
     first, *rest = (float(lens.focal[0]) for lens in estimate_lenses(poses, data.clips))
     assert first != rest[0]
-    assert float(estimate_lenses(poses, data.clips)[1].focal[0]) == pytest.approx(others[0])
+    assert float(estimate_lenses(poses, data.clips)[1].focal[0]) == pytest.approx(1.5, rel=0.03)
 
 
 def test_what_is_not_to_be_trusted_weighs_little():

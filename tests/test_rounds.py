@@ -458,7 +458,7 @@ def test_records_hold_what_a_report_needs(tmp_path, method):
     lifter, meta = load_lifter(run.path / "lifter.safetensors")
     assert meta["normalisation"] == "screen"
     assert lifter.context_stride == 2
-    score = label_free_score(lifter, other_source().as_target(), 2.0)
+    score = label_free_score(lifter, other_source().as_target())
     assert records[-1]["label_free"] == pytest.approx(score.total)
     counts = read_json(run.path / "statistics.json", "")
     assert counts["lifter_steps"] == 15
@@ -609,7 +609,8 @@ def test_self_training_learns_from_refined_poses(refinement):
 
 
 def test_lifted_people_are_as_large_as_the_source_s_and_look_the_same():
-    config, lifter, data = small_rounds("full"), small_lifter(), small_data()
+    config = replace(small_rounds("full"), bone_lengths="lifted")
+    lifter, data = small_lifter(), small_data()
     feeds = small_feeds(config, lifter, data)
     (maker,) = (feed.maker for feed in feeds if feed.maker.name == "replay")
     assert isinstance(maker, ReplayMaker)
@@ -621,8 +622,14 @@ def test_lifted_people_are_as_large_as_the_source_s_and_look_the_same():
     factor = scaled.pose3d_cam[50, 3] / raw.pose3d_cam[50, 3]
     torch.testing.assert_close(scaled.pose3d_cam, raw.pose3d_cam * factor[0])
     skeleton, seen = data.source.skeleton, scaled.weight > 0
+    chain = [(1.0, "hip", "spine"), (1.0, "spine", "thorax"), (1.0, "thorax", "head")]
+    for side in ("left", "right"):
+        chain += [(0.5, f"{side}_hip", f"{side}_knee"), (0.5, f"{side}_knee", f"{side}_ankle")]
     lengths = [
-        sum((pose[:, a] - pose[:, b]).norm(dim=-1) for a, b in skeleton.bones)
+        sum(
+            share * (pose[:, skeleton.id(a)] - pose[:, skeleton.id(b)]).norm(dim=-1)
+            for share, a, b in chain
+        )
         for pose in (scaled.pose3d_cam[seen], data.source.pose3d_cam)
     ]
     mean = (lengths[0] * scaled.weight[seen]).sum() / scaled.weight.sum()
