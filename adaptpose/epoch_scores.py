@@ -12,8 +12,8 @@ Monitor = Callable[[Lifter], dict[str, float]]
 
 
 def epoch_scores(lifter: Lifter, target: TargetData, monitor: Monitor | None) -> dict[str, float]:
-    """The label-free score of a lifter, its parts, the poses' size, the focal length that they show,
-    and the monitor's numbers, by log name.
+    """The label-free score of a lifter, its parts, size and focal length of the poses, and the
+    monitor's numbers, by log name.
     """
     score = label_free_score(lifter, target)
     numbers = {

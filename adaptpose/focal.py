@@ -56,9 +56,10 @@ def estimate_focal(
 ) -> float:
     """The most probable focal length of one camera, in normalised screen units.
 
-    Its perspective counts if the `skeleton` is given. `pose` is root-relative, of any person's frames in that camera, and may be off by any factor;
-    `pose2d` is normalised, with the principal point in the middle of the image; joints of weight 0
-    do not count. Where no frame shows three joints, the prior's median.
+    Its perspective counts if the `skeleton` is given. `pose` is root-relative, of any person's
+    frames in that camera, and may be off by any factor; `pose2d` is normalised, with the principal
+    point in the middle of the image; joints of weight 0 do not count. Where no frame shows three
+    joints, the prior's median.
     """
     used = (weights > 0).sum(dim=1) >= 3
     if not bool(used.any()):

@@ -124,7 +124,9 @@ def label_free_score(
     size = float(pose.norm(dim=-1).mean())
     if not size > _MIN_SIZE_M:
         endless = (float("inf"),) * 7
-        return LabelFreeScore(*endless, size * 1000, len(pose), focal or PRIOR_MEDIAN)
+        return LabelFreeScore(
+            *endless, size_mm=size * 1000, num_frames=len(pose), focal=focal or PRIOR_MEDIAN
+        )
     pose2d = torch.cat([clip.pose2d for clip in sample.shown])[valid].to(pose)
     weights = torch.cat([clip.confidence for clip in sample.shown])[valid].to(pose)
     if not bool((weights > 0).any()):

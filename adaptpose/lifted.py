@@ -97,10 +97,11 @@ def with_lengths(
     skeleton = lifted.skeleton
     bones = torch.nn.functional.normalize(pose_to_bones(lifted.pose, skeleton), dim=-1)
     pose = chain_matrix(skeleton, bones) @ (bones * lengths[lifted.clip][..., None])
-    parts = zip(
-        *map(lifted.split, (pose, lifted.slopes, lifted.weight)), lifted.rates_hz, strict=True
-    )
-    roots = [_standing(*part[:3], pinhole(1.0), part[3], root_cutoff_hz)[0] for part in parts]
+    parts = (lifted.split(part) for part in (pose, lifted.slopes, lifted.weight))
+    roots = [
+        _standing(own, slopes, weight, pinhole(1.0), rate_hz, root_cutoff_hz)[0]
+        for own, slopes, weight, rate_hz in zip(*parts, lifted.rates_hz, strict=True)
+    ]
     return replace(lifted, pose=pose, root=torch.cat(roots))
 
 
@@ -149,8 +150,8 @@ def estimate_lenses(
     for own in cameras.values():
         seen = [usable_keypoints(clips[k]) for k in own]
         pose = torch.cat([poses[k].cpu() for k in own])
-        parts = (torch.cat(part) for part in zip(*seen, strict=True))
-        focal = estimate_focal(pose, *parts, skeleton)
+        pose2d, weight = (torch.cat(part) for part in zip(*seen, strict=True))
+        focal = estimate_focal(pose, pose2d, weight, skeleton)
         for k in own:
             lenses[k] = pinhole(focal)
     return lenses

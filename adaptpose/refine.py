@@ -56,10 +56,10 @@ def refine(
 ) -> Float[Tensor, "frames joints 3"]:
     """Absolute poses of least energy: near rays, lifted poses and their bones, and smooth.
 
-    Every clip gets one set of bone lengths, left as right, near those given (m) or else lifted. The energy is a sum of squares in
-    standard deviations of the config, those of rays and lifted poses robust; rays weigh by the
-    confidence. A clip whose energy did not fall keeps what it started from: joints on their rays,
-    with the lengths of the lifted bones. The same on every call on one device.
+    Every clip gets one set of bone lengths, left as right, near those given (m) or else lifted.
+    The energy is a sum of squares in standard deviations of the config, those of rays and lifted
+    poses robust; rays weigh by the confidence. A clip whose energy did not fall keeps what it
+    started from: joints on their rays, with those lengths. The same on every call on one device.
     """
     config = config or RefineConfig()
     check_config(config)

@@ -43,7 +43,8 @@ def test_errors_of_depth_pull_it_towards_none_and_show_in_the_error():
     noise = torch.randn(pose.shape, generator=stream(0, "n"))
     clean = read_perspective(pose, pose2d, weight, H36M_16)
     noisy = read_perspective(pose + 0.05 * noise, pose2d, weight, H36M_16)
-    assert clean is not None and noisy is not None
+    assert clean is not None
+    assert noisy is not None
     assert 0.4 * clean.inverse_focal < noisy.inverse_focal < 1.05 * clean.inverse_focal
     assert noisy.error > clean.error
     few = read_perspective(pose[:40] + 0.05 * noise[:40], pose2d[:40], weight[:40], H36M_16)
@@ -58,7 +59,8 @@ def test_limbs_that_are_not_seen_do_not_count():
     weight, pose2d = weight.clone(), pose2d.clone()
     weight[:, wrist], pose2d[:, wrist] = 0, 0.9
     found = read_perspective(pose, pose2d, weight, H36M_16)
-    assert clean is not None and found is not None
+    assert clean is not None
+    assert found is not None
     assert found.inverse_focal == pytest.approx(clean.inverse_focal, abs=0.1)
 
 
