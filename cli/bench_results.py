@@ -95,7 +95,8 @@ def choice_of(found: Sequence[dict[str, Any]], metric: str) -> dict[str, Any] | 
     the true raw error, what the score picks, and its regret, which is the picked error less the
     lowest, in mm. `stopping_regret_mm` is the same within each row, by name. "parts" has the rank
     correlation of every part of the score that curves have, see `part_scores`, with the number of
-    checkpoints that have it: parts are younger than the score. None without curves.
+    checkpoints that have it: parts are younger than the score. Points without a score are left out.
+    None without curves.
     """
     seeds = sorted({result["seed"] for result in found})
     told = [_choice([r for r in found if r["seed"] == seed], metric, seed) for seed in seeds]
@@ -150,7 +151,7 @@ def _choice(found: list[dict[str, Any]], metric: str, seed: int) -> dict[str, An
         for result in found
         if result["row"] not in _NOT_CHOSEN_FROM
         for point in result["curve"]
-        if point[metric] is not None
+        if point[metric] is not None and "label_free" in point
     ]
     points = [
         {
@@ -231,19 +232,19 @@ def _line(
     by_row: dict[str, dict[int, dict[str, Any]]],
 ) -> dict[str, Any]:
     """Errors and fractions of a row; `scores` are by seed, variant and metric."""
-    first = next(iter(scores.values()))
+    variants = list(dict.fromkeys(variant for one in scores.values() for variant in one))
     errors = {
         variant: {
             metric: _spread([one[variant][metric] for one in scores.values() if variant in one])
             for metric in METRICS
         }
-        for variant in first
+        for variant in variants
     }
     fractions = {
         variant: {
             metric: _spread(_fractions(scores, by_row, variant, metric)) for metric in METRICS
         }
-        for variant in first
+        for variant in variants
     }
     return {"row": name, "seeds": sorted(scores), "errors": errors, "closed": fractions}
 

@@ -515,3 +515,19 @@ def test_tables_and_figures_of_parts():
         assert text.startswith("# Open benchmark")
         assert gap_figure(told).startswith(b"\x89PNG")
         assert curves_figure(results, told).startswith(b"\x89PNG")
+
+
+def test_seeds_may_have_other_variants_and_points_no_score():
+    found = [result("source", seed, 120, 110) for seed in (0, 1)]
+    found += [result("oracle", seed, 60, 50) for seed in (0, 1)]
+    found += [result("full", seed, 90, 80, [(0.3, 90), (0.2, 80)]) for seed in (0, 1)]
+    for one, value in zip(found[1::2], (100, 40, 70), strict=True):
+        one["scores"]["tta + refined"] = dict.fromkeys(bench_tasks.METRICS, value)
+    line = {one["row"]: one for one in lines_of(found)}["full"]
+    assert line["errors"]["tta + refined"]["mpjpe"] == {"mean": 70.0, "standard_deviation": None}
+    assert line["closed"]["tta + refined"]["mpjpe"]["mean"] == pytest.approx(0.5)
+    assert line["errors"]["raw"]["mpjpe"]["mean"] == 90.0
+    del found[4]["curve"][0]["label_free"]
+    choice = choice_of(found, "mpjpe")
+    assert choice is not None
+    assert [one["checkpoints"] for one in choice["seeds"]] == [1, 2]
