@@ -19,8 +19,12 @@ from adaptpose.pseudo import PseudoPoses
 from adaptpose.rounds_config import RoundsConfig
 from adaptpose.seen_lengths import SeenLengths, seen_lengths, size_of
 from adaptpose.skeleton import Skeleton
-from adaptpose.transfer import TransferMaker
+from adaptpose.transfer import TransferMaker, usual_lengths
 from adaptpose.windows import LabelledBank
+
+MOST = 2.0
+"""Nobody's bones are longer or shorter than the source's by more than this factor, whatever a bad
+lifter makes of them."""
 
 _CHUNK = 1000
 
@@ -54,6 +58,8 @@ def find_people(
         off = _prejudice(teacher, maker, target.normalisation, config, rng)
         lengths = ((own - off) @ groups).exp()
         lengths = lengths * (size / size_of(lengths, skeleton))[:, None]
+        usual = usual_lengths(source)
+        lengths = lengths.clamp(usual / MOST, usual * MOST)
         pseudo = pseudo.with_people(lengths[person[pseudo.bank.clip_start]])
     assert pseudo.lengths is not None
     return pseudo.lengths
