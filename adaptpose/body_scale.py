@@ -14,14 +14,16 @@ of bones gives the height of the head joint, 1 to 2 %; datasets place the head j
 apart, and a lifter's "head" is where its training data had it, which adds up to 3 %.
 """
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from adaptpose.clips import Clip2D
 from adaptpose.constant_bones import weighted_median
-from adaptpose.errors import ConfigError, SkeletonError, expected_message
+from adaptpose.errors import ConfigError, SkeletonError, expected_message, unknown_name_message
 from adaptpose.skeleton import Skeleton
 
 ANKLE_HEIGHT = 0.039
@@ -29,6 +31,9 @@ ANKLE_HEIGHT = 0.039
 
 HEIGHT_RANGE_M = (0.4, 2.6)
 """Heights that a person can have, with room: what lies outside is another unit."""
+
+Heights = float | int | Mapping[str, float | int]
+"""Statures (m): one of everybody, or by person (`Clip2D.subject`)."""
 
 _TOP, _LEG = "head", ("knee", "ankle")
 
@@ -80,6 +85,70 @@ def check_height(height_m: float | int, where: str) -> None:
     raise ConfigError(
         expected_message(where, f"a height of {low} to {high} m", f"{height_m:g}", fix)
     )
+
+
+def check_heights(heights: Heights | None, clips: Sequence[Clip2D], skeleton: Skeleton) -> None:
+    """Raise what is wrong with the heights of the people in clips, lifted to a skeleton.
+
+    ConfigError for people who are not there and as `check_height`, SkeletonError as
+    `stature_chain`.
+    """
+    people, known = {clip.subject for clip in clips}, _by_person(heights)
+    if known:
+        stature_chain(skeleton)
+    for person, height in known.items():
+        check_height(height, f"height of '{person}'" if person else "height")
+        if person and person not in people:
+            raise ConfigError(f"height: {unknown_name_message('person', person, people)}")
+
+
+def size_factors(
+    poses: Sequence[Float[Tensor, "_ joints 3"]],
+    weights: Sequence[Float[Tensor, "_ joints"]],
+    clips: Sequence[Clip2D],
+    heights: Heights | None,
+    skeleton: Skeleton,
+) -> list[float | None]:
+    """By what each clip's poses (m) must be multiplied so that people are as tall as is known.
+
+    All clips of a person in one camera get the same factor, from `stature_m` over their frames;
+    None for people whose height is not known. `weights` are confidences of the joints.
+    SkeletonError as `stature_chain`.
+    """
+    known = _by_person(heights)
+    factors: list[float | None] = [None] * len(clips)
+    for subject, own in people_in(clips):
+        height = known.get(subject, known.get(""))
+        if height is None:
+            continue
+        pose, weight = (torch.cat([one[k] for k in own]) for one in (poses, weights))
+        factor = height / stature_m(pose, weight, skeleton)
+        for k in own:
+            factors[k] = factor
+    return factors
+
+
+def resized(
+    poses: Sequence[Float[Tensor, "_ joints 3"]], factors: Sequence[float | None]
+) -> list[Float[Tensor, "_ joints 3"]]:
+    """Poses of clips times their factors; as they are where there is none."""
+    pairs = zip(poses, factors, strict=True)
+    return [pose if factor is None else pose * factor for pose, factor in pairs]
+
+
+def people_in(clips: Sequence[Clip2D]) -> list[tuple[str, list[int]]]:
+    """Everybody in every camera, with the places of their clips."""
+    people: dict[tuple[str, str], list[int]] = {}
+    for k, clip in enumerate(clips):
+        people.setdefault((clip.camera, clip.subject), []).append(k)
+    return [(subject, own) for (_, subject), own in people.items()]
+
+
+def _by_person(heights: Heights | None) -> Mapping[str, float | int]:
+    """Heights by person; one that holds for everybody stands under the empty name."""
+    if isinstance(heights, Mapping):
+        return heights
+    return {} if heights is None else {"": heights}
 
 
 def _trunk(skeleton: Skeleton) -> list[str]:

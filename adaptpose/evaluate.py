@@ -3,8 +3,9 @@
 Predictions and truth are compared root-relative: the root is subtracted from both. Its error is
 then 0 and still counts among the joints of MPJPE, PA-MPJPE and N-MPJPE, as in the literature,
 unless `count_root` is off. Variants are kept apart: "raw"; "scale-aligned", with one least-squares
-scale per clip, never per batch; "tta", raw with mirrored and time-reversed passes averaged; and
-"tta + rays" or "tta + refined", those on their rays. Two means are kept apart too: over frames,
+scale per clip, never per batch; "tta", raw with mirrored and time-reversed passes averaged; "tta +
+rays" or "tta + refined", those on their rays; "tta + height" and "tta + height + rays", the same of
+people made as tall as is said. Two means are kept apart too: over frames,
 and over actions (Human3.6M's protocol: the mean of the actions' frame-weighted means).
 
 Intervals are bootstrap percentiles over clips, which are the independent units at best: views of
@@ -22,6 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from adaptpose.body_scale import Heights, check_heights, stature_chain, stature_m
 from adaptpose.bootstrap import bootstrap_intervals, mean_of_groups
 from adaptpose.clip_scores import (
     METRIC_UNITS,
@@ -56,6 +58,8 @@ class EvalOptions:
     draws behind each 95 % interval, 0 for none. `chunk_frames` bounds memory and changes nothing.
     `rays` adds a variant of the "tta" poses (of the raw ones if `tta` is "none") on their rays;
     its focal length is estimated from the 2D unless `focal` says that the clips' lenses are given.
+    `height_m` adds the same variants of people at their height: in metres, of all or by person, or
+    "given", measured on the labelled poses. Who has none keeps the lifter's size.
     """
 
     metrics: tuple[str, ...] = ("all",)
@@ -68,6 +72,7 @@ class EvalOptions:
     chunk_frames: int = CHUNK_FRAMES
     rays: Rays = "none"
     focal: FocalFrom = "estimated"
+    height_m: Heights | Literal["given"] | None = None
 
 
 @dataclass(frozen=True)
@@ -151,8 +156,8 @@ def evaluate(lifter: Lifter, data: PoseData, options: EvalOptions | None = None)
     """Scores of a lifter on every valid frame of the data, in the variants of the options.
 
     The clips are brought to the lifter's skeletons by joint name and normalised as the data says.
-    ConfigError for unknown metrics or impossible options, SkeletonError for missing joints,
-    DataError if no frame is valid, a prediction is not finite, or there are no rays to use.
+    ConfigError for unknown metrics or people and for impossible options, SkeletonError for missing
+    joints, DataError if no frame is valid, a prediction is not finite, or there are no rays to use.
     """
     options = options or EvalOptions()
     _check_options(options)
@@ -160,6 +165,7 @@ def evaluate(lifter: Lifter, data: PoseData, options: EvalOptions | None = None)
     data = _with_valid_frames(data)
     scored = _on_skeleton(data, lifter.skeleton_out)
     scored.skeleton.ids(list(options.pck_joints or ()))
+    _check_heights(scored, options)
     clips = _on_skeleton(data, lifter.skeleton_in).clips
     raw = predict_clips(lifter, clips, data.normalisation, "none", options.chunk_frames)
     passes = {"raw": raw}
@@ -186,6 +192,7 @@ def evaluate_predictions(
         clips = f"{len(data.clips)} clips of '{data.name}'"
         raise DataError(expected_message("predictions", clips, str(len(predictions))))
     data.skeleton.ids(list(options.pck_joints or ()))
+    _check_heights(data, options)
     pairs = zip(predictions, data.clips, strict=True)
     kept = [prediction for prediction, clip in pairs if bool(clip.valid.any())]
     return _evaluation({"raw": kept}, _with_valid_frames(data), replace(options, tta="none"))
@@ -204,12 +211,11 @@ def _evaluation(
     if options.scale_aligned:
         scores["scale-aligned"] = score_clips(passes["raw"], data, rules, scale_aligned=True)
     others = {name: poses for name, poses in passes.items() if name != "raw"}
-    if options.rays != "none":
-        lenses = [clip.intrinsics for clip in data.clips] if options.focal == "given" else None
-        wanted = InferenceOptions(options.tta, options.rays, options.focal)
-        last = passes.get("tta", passes["raw"])
-        last = apply_inference(last, data.clips, lenses, data.skeleton, wanted, device)
-        others[wanted.variant] = last
+    lenses = [clip.intrinsics for clip in data.clips] if options.focal == "given" else None
+    last = passes.get("tta", passes["raw"])
+    for wanted in _improvements(data, options):
+        better = apply_inference(last, data.clips, lenses, data.skeleton, wanted, device)
+        others[wanted.variant] = better
     scores |= {name: score_clips(poses, data, rules) for name, poses in others.items()}
     actions = [action_name(clip.action) for clip in data.clips]
     rates = tuple(sorted({float(clip.frame_rate_hz) for clip in data.clips}))
@@ -233,6 +239,34 @@ def _evaluation(
         licence=data.licence,
         credit=data.credit,
     )
+
+
+def _improvements(data: PoseData, options: EvalOptions) -> list[InferenceOptions]:
+    """What is done to the poses of all passes: each gives one more variant."""
+    heights = _true_heights(data) if options.height_m == "given" else options.height_m
+    plain = InferenceOptions(options.tta, options.rays, options.focal)
+    found = [] if options.rays == "none" else [plain]
+    if heights is not None:
+        found.append(replace(plain, rays="none", height_m=heights))
+        found += [] if options.rays == "none" else [replace(plain, height_m=heights)]
+    return found
+
+
+def _check_heights(data: PoseData, options: EvalOptions) -> None:
+    if options.height_m == "given":
+        stature_chain(data.skeleton)
+    else:
+        check_heights(options.height_m, data.clips, data.skeleton)
+
+
+def _true_heights(data: PoseData) -> dict[str, float]:
+    """The stature (m) of everybody by their labelled poses."""
+    heights = {}
+    for subject in dict.fromkeys(clip.subject for clip in data.clips):
+        own = [clip for clip in data.clips if clip.subject == subject]
+        pose = torch.cat([clip.pose3d_cam[clip.valid] for clip in own])
+        heights[subject] = stature_m(pose, torch.ones(pose.shape[:2]), data.skeleton)
+    return heights
 
 
 def _unit(metric: str, rates_hz: tuple[float, ...]) -> str:

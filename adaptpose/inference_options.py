@@ -2,7 +2,8 @@
 
 A lifter ignores the rays of the keypoints it reads. Putting joints on their rays, or refining whole
 clips, mends that without any training; both need a lens, which is estimated from the 2D and the
-poses unless it is given. Nothing here sees a label.
+poses unless it is given. Nor does 2D tell a body's size: people whose height is given get it, and
+others keep the size of the people that the lifter was trained on. Nothing here sees a label.
 """
 
 from collections.abc import Sequence
@@ -13,12 +14,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from adaptpose.body_scale import Heights, resized, size_factors
 from adaptpose.camera import Intrinsics
 from adaptpose.clips import Clip2D, Normalisation
 from adaptpose.config_values import check_config
 from adaptpose.errors import ConfigError, DataError, expected_message
 from adaptpose.inference import CHUNK_FRAMES, TestTime, predict_clips, resolve_tta
-from adaptpose.lifted import estimate_lenses, gather_lifted
+from adaptpose.lifted import estimate_lenses, gather_lifted, usable_keypoints
 from adaptpose.lifter import Lifter
 from adaptpose.on_rays import on_rays
 from adaptpose.pseudo_config import RefineConfig
@@ -40,6 +42,7 @@ class InferenceOptions:
     `tta`: passes averaged, as of `resolve_tta`. `rays`: see `Rays`. `focal`: "estimated" uses no
     lens of a clip even where one is known. `root_cutoff_hz`: low-pass on the root's distance.
     `config`: amounts of `on_rays` and `refine`; the keypoints' jitter limits how far they go.
+    `height_m`: people are made that tall before rays are looked at, and again after.
     """
 
     tta: TestTime | Literal["auto"] = "auto"
@@ -47,12 +50,15 @@ class InferenceOptions:
     focal: FocalFrom = "estimated"
     root_cutoff_hz: float | int = ROOT_CUTOFF_HZ
     config: RefineConfig = field(default_factory=RefineConfig)
+    height_m: Heights | None = None
 
     @property
     def variant(self) -> str:
-        """The variant of an evaluation that such poses belong to, e.g. "tta + rays"."""
-        passes = "raw" if self.tta == "none" else "tta"
-        return passes if self.rays == "none" else f"{passes} + {self.rays}"
+        """The variant of an evaluation that such poses belong to, e.g. "tta + height + rays"."""
+        parts = ["raw" if self.tta == "none" else "tta"]
+        parts += [] if self.height_m is None else ["height"]
+        parts += [] if self.rays == "none" else [self.rays]
+        return " + ".join(parts)
 
 
 def infer_clips(
@@ -71,7 +77,7 @@ def infer_clips(
     options = options or InferenceOptions()
     tta = resolve_tta(lifter, options.tta)
     poses = predict_clips(lifter, clips, normalisation, tta, chunk_frames)
-    if options.rays == "none" or not clips:
+    if (options.rays == "none" and options.height_m is None) or not clips:
         return poses
     shown = [_in_joints_of(lifter, clip) for clip in clips]
     device = next(lifter.parameters(), torch.empty(0)).device
@@ -86,14 +92,17 @@ def apply_inference(
     options: InferenceOptions,
     device: torch.device | None = None,
 ) -> list[Float[Tensor, "_ joints 3"]]:
-    """Root-relative poses (m) of clips, on their rays as the options say; on the CPU.
+    """Root-relative poses (m) of clips, as tall and on their rays as the options say; on the CPU.
 
-    Lifted poses come as they are if `rays` is "none". Else as `placed_poses`, the root subtracted.
+    Lifted poses come as they are if `rays` is "none" and no height is given. Else as
+    `placed_poses`, the root subtracted. SkeletonError as `size_factors`.
     """
+    poses = _as_tall(poses, clips, skeleton, options)
     if options.rays == "none":
-        return list(poses)
+        return poses
     points = placed_poses(poses, clips, lenses, skeleton, options, device)
-    return [pose - pose[:, skeleton.root : skeleton.root + 1] for pose in points]
+    relative = [pose - pose[:, skeleton.root : skeleton.root + 1] for pose in points]
+    return _as_tall(relative, clips, skeleton, options)
 
 
 def placed_poses(
@@ -107,15 +116,19 @@ def placed_poses(
     """Absolute poses (m, camera axes) of lifted clips, on their rays or refined; on the CPU.
 
     Poses and clips are in `skeleton`. `lenses` are normalised, one per clip, and are not looked at
-    if the focal length is to be estimated. `rays` must not be "none" here. ConfigError for
-    impossible options or a lens that is asked for and not there; DataError for 2D without places
-    in the image; else as `gather_lifted`.
+    if the focal length is to be estimated; neither are heights. `rays` must not be "none" here.
+    ConfigError for impossible options or a lens that is asked for and not there; DataError for 2D
+    without places in the image; else as `gather_lifted`.
     """
     check_inference(options)
     # `refine` makes its own gradients; `on_rays` needs none.
     with torch.no_grad():
         _check_places(clips, skeleton)
-        known = _given(clips, lenses) if options.focal == "given" else estimate_lenses(poses, clips)
+        known = (
+            _given(clips, lenses)
+            if options.focal == "given"
+            else estimate_lenses(poses, clips, skeleton)
+        )
         lifted = gather_lifted(poses, clips, known, skeleton, None, options.root_cutoff_hz)
         lifted = lifted if device is None else lifted.to(device)
         make = {"rays": on_rays, "refined": refine}[options.rays]
@@ -149,6 +162,15 @@ def shown_keypoints(
     usable = torch.isfinite(pose2d).all(dim=-1) & ~lacking
     finite = torch.where(usable[..., None], pose2d, 0.0)
     return finite, torch.where(usable, weight, 0.0), confidence
+
+
+def _as_tall(
+    poses: Sequence[Tensor], clips: Sequence[Clip2D], skeleton: Skeleton, options: InferenceOptions
+) -> list[Tensor]:
+    if options.height_m is None:
+        return list(poses)
+    weights = [usable_keypoints(clip)[1] * clip.valid[:, None] for clip in clips]
+    return resized(poses, size_factors(poses, weights, clips, options.height_m, skeleton))
 
 
 def _given(clips: Sequence[Clip2D], lenses: Sequence[Intrinsics | None] | None) -> list[Intrinsics]:

@@ -18,7 +18,7 @@ If asked, joints are then put on their rays, or every track is refined (`adaptpo
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -27,11 +27,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from adaptpose.body_scale import check_height, stature_chain, stature_m
+from adaptpose.body_scale import Heights, check_heights, people_in, resized, size_factors
 from adaptpose.camera import Intrinsics, pinhole
 from adaptpose.clips import Clip2D, Normalisation, TargetData
 from adaptpose.constant_bones import robust_lengths, with_bone_lengths
-from adaptpose.errors import ConfigError, DataError, expected_message, unknown_name_message
+from adaptpose.errors import ConfigError, DataError, expected_message
 from adaptpose.focal import estimate_focal
 from adaptpose.inference import CHUNK_FRAMES, TestTime, predict_clips, resolve_tta
 from adaptpose.inference_options import InferenceOptions, Rays, placed_poses, shown_keypoints
@@ -60,7 +60,7 @@ class PredictOptions:
 
     normalisation: Normalisation | None = None
     tta: TestTime | Literal["auto"] = "auto"
-    height_m: float | int | Mapping[str, float | int] | None = None
+    height_m: Heights | None = None
     constant_bones: bool = True
     focal_px: float | int | None = None
     root_cutoff_hz: float | int = ROOT_CUTOFF_HZ
@@ -145,13 +145,7 @@ def check_predict(lifter: Lifter, detections: Detections, options: PredictOption
         raise DataError(f"detections '{detections.data.name}': they show nobody")
     resolve_tta(lifter, options.tta)
     _as_read(lifter, detections.data)
-    people = {clip.subject for clip in clips}
-    if _heights(options):
-        stature_chain(lifter.skeleton_out)
-    for person, height in _heights(options).items():
-        check_height(height, f"height of '{person}'" if person else "height")
-        if person and person not in people:
-            raise ConfigError(f"height: {unknown_name_message('person', person, people)}")
+    check_heights(options.height_m, clips, lifter.skeleton_out)
     focal = options.focal_px
     if focal is not None and not (math.isfinite(focal) and focal > 0):
         raise ConfigError(expected_message("focal length", "pixels above 0", f"{focal:g}"))
@@ -195,40 +189,28 @@ def _counted(lifter: Lifter, frames: int, hook: ProgressHook) -> Iterator[None]:
         handle.remove()
 
 
-def _heights(options: PredictOptions) -> Mapping[str, float | int]:
-    """Heights (m) by person; one that holds for everybody stands under the empty name."""
-    if isinstance(options.height_m, Mapping):
-        return options.height_m
-    return {} if options.height_m is None else {"": options.height_m}
-
-
 def _bodies(
     tracks: Sequence[_Track], skeleton: Skeleton, options: PredictOptions
 ) -> tuple[list[float | None], list[Tensor]]:
     """The factor of each track, None where no height is known, and poses at the person's size."""
     constant = options.constant_bones and options.rays != "refined"
-    heights = _heights(options)
-    bodies: list[Tensor] = [track.pose for track in tracks]
-    factors: list[float | None] = [None] * len(tracks)
-    for subject, own in _people(tracks):
+    bodies = [track.pose for track in tracks]
+    factors = _factors(tracks, bodies, skeleton, options)
+    for _, own in people_in([track.clip for track in tracks]) if constant else ():
         pose = torch.cat([tracks[k].pose for k in own])
         weight = torch.cat([tracks[k].weight for k in own])
-        height = heights.get(subject, heights.get(""))
-        factor = None if height is None else height / stature_m(pose, weight, skeleton)
-        lengths = robust_lengths(pose, weight, skeleton) if constant else None
+        lengths = robust_lengths(pose, weight, skeleton)
         for k in own:
-            body = tracks[k].pose
-            body = body if lengths is None else with_bone_lengths(body, lengths, skeleton)
-            factors[k], bodies[k] = factor, body if factor is None else body * factor
-    return factors, bodies
+            bodies[k] = with_bone_lengths(tracks[k].pose, lengths, skeleton)
+    return factors, resized(bodies, factors)
 
 
-def _people(tracks: Sequence[_Track]) -> list[tuple[str, list[int]]]:
-    """Everybody in every recording, with the places of their tracks."""
-    people: dict[tuple[str, str], list[int]] = {}
-    for k, track in enumerate(tracks):
-        people.setdefault((track.clip.camera, track.clip.subject), []).append(k)
-    return [(subject, own) for (_, subject), own in people.items()]
+def _factors(
+    tracks: Sequence[_Track], poses: Sequence[Tensor], skeleton: Skeleton, options: PredictOptions
+) -> list[float | None]:
+    """What makes poses of the tracks as tall as the people."""
+    weights, clips = [track.weight for track in tracks], [track.clip for track in tracks]
+    return size_factors(poses, weights, clips, options.height_m, skeleton)
 
 
 def _on_rays(
@@ -245,16 +227,11 @@ def _on_rays(
     wanted = InferenceOptions(rays=options.rays, focal="given", root_cutoff_hz=cutoff)
     device = next(lifter.parameters(), torch.empty(0)).device
     points = placed_poses(bodies, clips, lenses, skeleton, wanted, device)
-    factors, heights = list(factors), _heights(options)
-    for subject, own in _people(tracks):
-        height = heights.get(subject, heights.get(""))
-        if height is None:
-            continue
-        weight = torch.cat([tracks[k].weight for k in own])
-        # Scaled about the camera, joints stay where they are in the image.
-        resize = height / stature_m(torch.cat([points[k] for k in own]), weight, skeleton)
-        for k in own:
-            points[k], factors[k] = points[k] * resize, (factors[k] or 1.0) * resize
+    # Scaled about the camera, joints stay where they are in the image.
+    resizes = _factors(tracks, points, skeleton, options)
+    points = resized(points, resizes)
+    pairs = zip(factors, resizes, strict=True)
+    factors = [old if new is None else (old or 1.0) * new for old, new in pairs]
     roots = [pose[:, skeleton.root] for pose in points]
     return factors, [p - r[:, None] for p, r in zip(points, roots, strict=True)], roots
 

@@ -87,7 +87,7 @@ def check_alone() -> None:
     if distributed.world_size() > 1:
         raise ConfigError(
             f"--method: only adaptpose can be shared by several processes, got "
-            f"{distributed.world_size()} (fix: start without torchrun)"
+            f"{distributed.world_size()} (fix: --method adaptpose, or start without torchrun)"
         )
 
 

@@ -17,6 +17,7 @@ from adaptpose.cli.fit import (
     SourceNoiseOption,
     TestOption,
 )
+from adaptpose.cli.methods import ADAPTPOSE
 from adaptpose.cli.options import (
     ChannelsOption,
     ConfigOption,
@@ -114,7 +115,7 @@ def ablate(
     else:
         names = chosen_tables(",".join(PUBLISHED) if tables is None else tables)
         numbers = (0,) if seeds is None else parse_seeds(seeds)
-        plan = new_plan({**flags, "--seed": None}, data, data_root, config, assignments)
+        plan = new_plan({**flags, "--seed": None}, data, data_root, config, assignments, ADAPTPOSE)
         place = f"ablation-{Path(plan.source.name).stem}-{Path(plan.target.name).stem}"
         study = Study(out or runs / place, plan, names, numbers)
     execute(study, choose(device, threads), as_json)

@@ -37,6 +37,7 @@ from adaptpose.cli.experiment import (
     source_lifter,
     test_set_pick,
 )
+from adaptpose.cli.resume import changed_roles
 from adaptpose.clips import PoseData
 from adaptpose.errors import CheckpointError
 from adaptpose.evaluate import EvalOptions, evaluate
@@ -82,7 +83,7 @@ def _begin(bench: Bench) -> Results:
     path, results = bench.study.path, {}
     if (path / "ablation.json").is_file():
         found, marks = read_description(path), bench.material.fingerprints()
-        other = [role for role, mark in marks.items() if found["datasets"].get(role) != mark]
+        other = changed_roles(found["datasets"], marks, f"{path}: the ablation")
         if other:
             fix = "restore the data, or another --out"
             what = f"the data of {', '.join(other)} is not what the ablation began with"

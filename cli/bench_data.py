@@ -8,10 +8,11 @@ from adaptpose.camera import pinhole
 from adaptpose.cli.bench_study import Study
 from adaptpose.cli.bench_tasks import TASKS, BenchTask, Setting, noise_of, resolved
 from adaptpose.cli.experiment import Material
+from adaptpose.cli.resume import changed_roles
 from adaptpose.cli.specs import has_split
 from adaptpose.cli.start_checks import check_frames, check_specs
 from adaptpose.clips import Normalisation, PoseData
-from adaptpose.datasets.files import fingerprint
+from adaptpose.datasets.fingerprints import fingerprint
 from adaptpose.datasets.registry import DatasetSpec, open_dataset, open_target
 from adaptpose.errors import CheckpointError
 
@@ -62,10 +63,13 @@ class DataStore:
             self.last = None
             self.last = (place, self._open(setting))
         data, name = self.last[1], "/".join(place)
-        before = known.get(name, {}).get("fingerprints", data.marks)
-        other = [role for role, mark in data.marks.items() if before.get(role) != mark]
+        before = known.get(name, data.about)
+        what = f"{self.study.path}: the data of {name}"
+        other = changed_roles(before["fingerprints"], data.marks, what)
+        other += [role for role in data.marks if _counts(before, role) != _counts(data.about, role)]
         if other:
-            what = f"the data of {name} ({', '.join(other)}) is not what the benchmark began with"
+            roles = ", ".join(dict.fromkeys(other))
+            what = f"the data of {name} ({roles}) is not what the benchmark began with"
             fix = "restore the data, or another --out"
             raise CheckpointError(f"{self.study.path}: {what} (fix: {fix})")
         known[name] = data.about
@@ -125,6 +129,10 @@ def _seen(data: PoseData, task: BenchTask) -> PoseData:
 
 def _frames(data: PoseData) -> int:
     return sum(int(clip.valid.sum()) for clip in data.clips)
+
+
+def _counts(about: dict[str, Any], role: str) -> list[Any]:
+    return [about.get(role, {}).get(key) for key in ("clips", "frames")]
 
 
 def _size(clips: Any) -> dict[str, int]:

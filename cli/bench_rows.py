@@ -154,7 +154,7 @@ def parse_row(text: str, flag: str = "--row") -> Row:
 
 def row_settings(row: Row, budget: Budget, seed: int) -> FitConfig | RoundsConfig:
     """The settings of a row that trains, at a budget; ConfigError if they are impossible."""
-    rounds = check_method(row.method, {})
+    rounds = check_method(row.method)
     if rounds is None:
         base = _adversarial(row.method, budget, seed)
     else:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from adaptpose.cli.candidates import Candidate, candidates
-from adaptpose.cli.console import notice, notice_of, print_json, print_table
+from adaptpose.cli.console import notice, notice_of, print_json
+from adaptpose.cli.evaluation_tables import print_evaluations
+from adaptpose.cli.heights import GIVEN, parse_heights
 from adaptpose.cli.options import (
     BodyModelOption,
     CamerasOption,
@@ -61,19 +63,11 @@ LensOption = Annotated[
                  "those that the labelled clips were filmed with."),
 ]  # fmt: skip
 
-VARIANT_NOTES = {
-    "raw": "raw: the lifter's output as it is",
-    "scale-aligned": "scale-aligned: one best scale per clip, which uses the truth",
-    "tta": "tta: raw, averaged over mirrored and time-reversed passes",
-    "rays": "rays: joints moved onto the rays of their keypoints, as far as confidence and jitter "
-    "allow",
-    "refined": "refined: clips fitted to rays, lifted poses, constant symmetric bones and smooth "
-    "motion",
-}
-LENS_NOTES = {
-    "estimated": "focal length estimated per camera from 2D and poses",
-    "given": "focal length given: the clips' true lenses, which a target does not show",
-}
+HeightOption = Annotated[
+    str | None,
+    typer.Option("--height", metavar="M", help="Statures in metres, of all (1.75) or by person "
+                 "(S9=1.75,S11=1.6), or given, by the labels: adds tables of people that tall."),
+]  # fmt: skip
 
 
 def evaluate(
@@ -94,6 +88,7 @@ def evaluate(
     body_model: BodyModelOption = None,
     refine: RefineOption = "none",
     focal: LensOption = None,
+    height: HeightOption = None,
     runs: RunsOption = Path("runs"),
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
@@ -113,7 +108,7 @@ def evaluate(
     from adaptpose.clip_scores import metric_names
 
     names = metric_names(metric)
-    options = _options(names, refine, focal)
+    options = _options(names, refine, focal, height)
     if run is not None and lifter is not None:
         raise ConfigError("--run and --lifter: expected one of them, got both")
     run_directory = None if lifter else find_run(run, runs)
@@ -127,7 +122,7 @@ def evaluate(
         refuse_options({"--split": split, "--noise": noise, "--frame-rate": frame_rate,
                         "--max-clips": max_clips, "--rig": rig, "--cameras": cameras,
                         "--truth": truth, "--refine": None if refine == "none" else refine,
-                        })  # fmt: skip
+                        "--height": height})  # fmt: skip
     found = candidates(run_directory, lifter)
     check_specs({"--dataset" if dataset else "the run's dataset": spec})
     if chosen:
@@ -149,7 +144,9 @@ def evaluate(
     print_evaluations([c.label for c in found], evaluations, actions)
 
 
-def _options(names: tuple[str, ...], refine: str, focal: str | None) -> EvalOptions:
+def _options(
+    names: tuple[str, ...], refine: str, focal: str | None, height: str | None
+) -> EvalOptions:
     from adaptpose.evaluate import EvalOptions
     from adaptpose.inference_options import FocalFrom, Rays
 
@@ -157,7 +154,9 @@ def _options(names: tuple[str, ...], refine: str, focal: str | None) -> EvalOpti
     if focal is not None and rays == "none":
         raise ConfigError("--focal: expected --refine with it (fix: --refine refined)")
     lens = choose_word(focal or "estimated", get_args(FocalFrom), "--focal")
-    return EvalOptions(names, rays=rays, focal=lens)
+    given = height is not None and height.strip().lower() == GIVEN
+    heights: Any = GIVEN if given else parse_heights(height)
+    return EvalOptions(names, rays=rays, focal=lens, height_m=heights)
 
 
 def find_run(run: Path | None, runs: Path) -> RunDirectory:
@@ -187,71 +186,6 @@ def default_spec(run: RunDirectory | None, dataset: str | None) -> DatasetSpec:
         key = "test"
     spec = spec_from_dict(run.config.get(key), f"{run.path}/run.json, {key}")
     return dataclasses.replace(spec, split="test", max_clips=None)
-
-
-def print_evaluations(
-    labels: list[str], evaluations: list[Evaluation], actions: bool = False
-) -> None:
-    """Print the figures of lifters on one dataset, one table per variant, with the protocol."""
-    from adaptpose.evaluate import ALL_FRAMES, MEAN_OF_ACTIONS
-
-    first = evaluations[0]
-    kind = "SYNTHETIC people" if first.synthetic else "recorded people"
-    notice_of_data = (
-        f"{first.dataset} ({kind}), {first.num_clips} clips, {first.num_frames:,} frames"
-    )
-    for variant in first.variants:
-        columns, rows = _variant_table(labels, evaluations, variant)
-        means = (ALL_FRAMES, MEAN_OF_ACTIONS)
-        shown = [row for row in rows if actions or row[1] in means]
-        print_table(f"{notice_of_data}: {variant}", columns, shown, variant_note(variant, first))
-    print_table("", ("protocol",), [(line,) for line in protocol(first)])
-
-
-def variant_note(variant: str, evaluation: Evaluation) -> str:
-    """What a variant is, in words; of one on rays also where its focal length is from."""
-    lines = [VARIANT_NOTES[part] for part in variant.split(" + ")]
-    lens = LENS_NOTES[evaluation.options.focal]
-    return "\n".join([*lines, lens] if len(lines) > 1 else lines)
-
-
-def protocol(evaluation: "Evaluation") -> list[str]:
-    """What must be known to compare the figures of an evaluation, line by line."""
-    options = evaluation.options
-    root = "counts as a joint" if options.count_root else "is left out"
-    rates = ", ".join(f"{rate:g}" for rate in evaluation.frame_rates_hz)
-    lines = [
-        f"root-relative; skeleton {evaluation.skeleton}; the root {root}",
-        f"2D: {evaluation.normalisation}; {rates} Hz; test-time augmentation: {options.tta}",
-        f"PCK and AUC over {len(evaluation.pck_joints)} joints",
-    ]
-    if options.rays != "none":
-        lines.append(f"{options.rays}: {LENS_NOTES[options.focal]}")
-    if options.bootstrap_samples:
-        count = options.bootstrap_samples
-        lines.append(f"second lines: 95 % intervals, bootstrap over clips, {count} draws")
-    return lines + [text for text in (evaluation.licence, evaluation.credit) if text]
-
-
-def _variant_table(
-    labels: list[str], evaluations: list[Evaluation], variant: str
-) -> tuple[list[str], list[list[str]]]:
-    first = [row for row in evaluations[0].rows if row.variant == variant]
-    units = {row.metric: row.unit for row in first}
-    rows = []
-    for action in dict.fromkeys(row.action for row in first):
-        for label, evaluation in zip(labels, evaluations, strict=True):
-            figures = {
-                row.metric: _figure(row.value, row.low, row.high)
-                for row in evaluation.rows
-                if (row.variant, row.action) == (variant, action)
-            }
-            rows.append([label, action, *(figures.get(metric, "") for metric in units)])
-    return ["lifter", "mean over", *(f"{m} ({unit})" for m, unit in units.items())], rows
-
-
-def _figure(value: float, low: float | None, high: float | None) -> str:
-    return f"{value:.1f}" if low is None else f"{value:.1f}\n{low:.1f}-{high:.1f}"
 
 
 def _evaluate_all(

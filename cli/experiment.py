@@ -22,7 +22,7 @@ from adaptpose.config import (
     config_from_dict,
     config_to_dict,
 )
-from adaptpose.datasets.files import fingerprint
+from adaptpose.datasets.fingerprints import fingerprint
 from adaptpose.datasets.registry import DatasetSpec, open_dataset, open_target
 from adaptpose.epoch_scores import Monitor
 from adaptpose.errors import CheckpointError

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adaptpose.cli.console import notice, notice_of, print_json, print_table, progress_hook
-from adaptpose.cli.methods import DEFAULT, NAMES, POSENET3D
+from adaptpose.cli.methods import DEFAULT, NAMES, POSENET3D, method_words
 from adaptpose.cli.options import (
     BodyModelOption,
     BodyOption,
@@ -77,9 +77,10 @@ TestCamerasOption = Annotated[
     str | None, typer.Option("--test-cameras", help="The same of --test as --cameras.")
 ]
 MethodOption = Annotated[
-    str,
-    typer.Option("--method", help=f"How to adapt: {', '.join(NAMES)}; several with + between."),
-]
+    str | None,
+    typer.Option("--method", help=f"How to adapt, by default {DEFAULT}: {', '.join(NAMES)}; "
+                 "several with + between."),
+]  # fmt: skip
 PretrainedOption = Annotated[
     Path | None,
     typer.Option("--pretrained", help="Lifter file, or run, to start from; else one is trained."),
@@ -93,8 +94,9 @@ PretrainWindowsOption = Annotated[
 EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Epochs of adaptation.")]
 SamplesOption = Annotated[
     str | None,
-    typer.Option("--samples-per-epoch", help="Generated windows per epoch, e.g. 1.5e6."),
-]
+    typer.Option("--samples-per-epoch", help="Generated windows per epoch, e.g. 1.5e6, of "
+                 "--method adaptpose."),
+]  # fmt: skip
 OracleOption = Annotated[
     int,
     typer.Option("--oracle", min=0, help="Also train an oracle on the target's 3D, so many "
@@ -125,7 +127,7 @@ def fit(
     size: SizeOption = None,
     fps: FpsOption = None,
     skeleton: SkeletonOption = None,
-    method: MethodOption = DEFAULT,
+    method: MethodOption = None,
     pretrained: PretrainedOption = None,
     lifter: LifterNameOption = None,
     channels: ChannelsOption = None,
@@ -166,7 +168,7 @@ def fit(
     chosen = choose(device, threads)
     if resume is not None:
         rest = {"--config": config, "--set": assignments, "--out": out, "--oracle": oracle or None,
-                "--method": None if method == DEFAULT else method}  # fmt: skip
+                "--method": method}  # fmt: skip
         refuse_with_resume({**flags, **data, **rest, **own})
         from adaptpose.cli.posenet import is_posenet_run
         from adaptpose.cli.posenet_run import resume_posenet
@@ -174,12 +176,12 @@ def fit(
         if is_posenet_run(resume):
             return resume_posenet(resume, chosen, as_json, data_root)
         return execute(None, resume, chosen, as_json, data_root)
-    if method.strip() == POSENET3D:
+    if method is not None and method.strip() == POSENET3D:
         from adaptpose.cli.posenet_run import fit_posenet
 
         given = {**flags, **data, **own, "--oracle": oracle or None}
         return fit_posenet(given, data_root, config, assignments, chosen, as_json, out, runs)
-    refuse_flags(own, f"--method {method}", f"--method {POSENET3D}")
+    refuse_flags(own, method_words(method), f"--method {POSENET3D}")
     plan = new_plan(flags, data, data_root, config, assignments, method)
     plan = dataclasses.replace(plan, oracle_epochs=oracle)
     return execute(plan, out, chosen, as_json, data_root, runs)
@@ -266,7 +268,7 @@ def _create(plan: Plan, material: Material, out: Path | None, device: Any, runs:
 
 def _report(run: RunDirectory, material: Material, device: Any, as_json: bool) -> None:
     """The table of source-only, adapted and oracle, and the test-set pick under that name."""
-    from adaptpose.cli.evaluate import print_evaluations
+    from adaptpose.cli.evaluation_tables import print_evaluations
     from adaptpose.cli.experiment import score_run, test_set_pick
 
     _warn_if_untuned(run)

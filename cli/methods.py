@@ -1,7 +1,5 @@
 """The methods of `adapt fit --method`, and where one must not be asked for."""
 
-from typing import Any
-
 from adaptpose.config import FitConfig, Start
 from adaptpose.errors import ConfigError, expected_message, unknown_name_message
 from adaptpose.rounds_config import METHODS, RoundsConfig, method_config
@@ -10,18 +8,18 @@ ADAPTPOSE = "adaptpose"
 """The published method, with a generator and discriminators."""
 POSENET3D = "posenet3d"
 """The published method without any source: 2D alone, `adapt fit` only."""
-DEFAULT = ADAPTPOSE
-NAMES = (ADAPTPOSE, *METHODS, POSENET3D)
+DEFAULT = "full"
+"""What `adapt fit` does unless told: the best of all on every task of the open benchmark."""
+NAMES = (DEFAULT, ADAPTPOSE, *(name for name in METHODS if name != DEFAULT), POSENET3D)
 
 _STARTS: dict[str, Start] = {"augment": "wide", "viewpoint": "viewpoint"}
 """What the generator of `ADAPTPOSE` starts from where that is on top of another method."""
 
 
-def check_method(method: str, flags: dict[str, Any]) -> RoundsConfig | None:
+def check_method(method: str) -> RoundsConfig | None:
     """The defaults of a method that works in rounds; None for `ADAPTPOSE`, alone or on another.
 
-    ConfigError for an unknown method, an impossible combination, and a flag that says nothing to
-    the method. `flags` are values by flag; None means not given.
+    ConfigError for an unknown method and an impossible combination.
     """
     for part in _parts(method):
         if part not in NAMES:
@@ -32,15 +30,15 @@ def check_method(method: str, flags: dict[str, Any]) -> RoundsConfig | None:
     if is_adversarial(method):
         adversarial_config(method)
         return None
-    if flags.get("--samples-per-epoch") is not None:
-        raise ConfigError(
-            f"--samples-per-epoch: means nothing to --method {method} "
-            "(fix: --set rounds.steps_per_epoch=100)"
-        )
     try:
         return method_config(method)
     except ConfigError as error:
         raise ConfigError(f"--method: {error}") from error
+
+
+def method_words(method: str | None) -> str:
+    """How a message names the method of --method; None: not given, so the default one."""
+    return f"{DEFAULT}, the default method" if method is None else f"--method {method}"
 
 
 def is_adversarial(method: str) -> bool:

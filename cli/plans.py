@@ -8,15 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adaptpose.cli.methods import (
+    ADAPTPOSE,
     DEFAULT,
     adversarial_config,
     check_method,
     check_start_setting,
+    method_words,
 )
 from adaptpose.cli.options import parse_count, parse_size
-from adaptpose.cli.settings import settle
+from adaptpose.cli.resume import refuse_flags
+from adaptpose.cli.settings import keys_of_others, settle
 from adaptpose.config import FitConfig, LifterConfig, PretrainConfig
 from adaptpose.errors import ConfigError
+from adaptpose.rounds_config import RoundsConfig
 
 if TYPE_CHECKING:
     from adaptpose.cli.experiment import Plan
@@ -31,18 +35,20 @@ def new_plan(
     data_root: Path | None,
     config: Path | None,
     assignments: list[str] | None,
-    method: str = DEFAULT,
+    method: str | None = None,
 ) -> Plan:
     """The plan of new options: settings by `flags`, datasets and a given lifter by `data`.
 
     What can be set is the lifter, its pretraining, and the method's own section: "fit" or
-    "rounds". ConfigError for what is missing, unknown or impossible.
+    "rounds"; no `method` is `DEFAULT`. ConfigError for what is missing, unknown or impossible.
     """
     from adaptpose.cli.experiment import Plan
 
-    rounds = check_method(method, flags)
+    asked, method = method, DEFAULT if method is None else method
+    rounds = check_method(method)
     own = {"fit": adversarial_config(method)} if rounds is None else {"rounds": rounds}
     sections = {**own, "lifter": LifterConfig(), "pretrain": PretrainConfig()}
+    _refuse_others(asked, sections, flags["--samples-per-epoch"], config, assignments)
     sections = settle(sections, config, assignments, _settings(flags, *own))
     sections.setdefault("fit", FitConfig())
     if rounds is None:
@@ -63,6 +69,25 @@ def moved_plan(plan: Plan, data_root: Path | None) -> Plan:
         target=dataclasses.replace(plan.target, **place),
         test=None if plan.test is None else dataclasses.replace(plan.test, **place),
     )
+
+
+def _refuse_others(
+    method: str | None,
+    sections: dict[str, Any],
+    samples: str | None,
+    config: Path | None,
+    assignments: list[str] | None,
+) -> None:
+    """Raise ConfigError, in one message, if settings are given that only other methods have."""
+    if "fit" in sections:
+        others, fix = {"rounds": RoundsConfig()}, f"--method {DEFAULT}"
+        given: dict[str, Any] = {}
+    else:
+        others, fix = {"fit": FitConfig()}, f"--method {ADAPTPOSE}"
+        given = {"--samples-per-epoch": samples}
+        fix += "" if samples is None else ", or --set rounds.steps_per_epoch=100"
+    given |= dict.fromkeys(keys_of_others(sections, others, config, assignments), True)
+    refuse_flags(given, method_words(method), fix)
 
 
 def _specs(

@@ -38,7 +38,7 @@ class PoseNetMaterial:
 
     def fingerprints(self) -> dict[str, str]:
         """Content hashes by role."""
-        from adaptpose.datasets.files import fingerprint
+        from adaptpose.datasets.fingerprints import fingerprint
 
         parts = {"target": self.target, "test": self.test}
         return {role: fingerprint(data) for role, data in parts.items() if data is not None}

@@ -7,6 +7,7 @@ import typer
 
 from adaptpose.cli.console import notice, print_json, progress_hook
 from adaptpose.cli.failures import INTERRUPTED
+from adaptpose.cli.heights import parse_heights
 from adaptpose.cli.options import (
     CamerasOption,
     DeviceOption,
@@ -187,40 +188,12 @@ def _options(
     passes: Any = tta
     return PredictOptions(
         tta=passes,
-        height_m=_heights(height),
+        height_m=parse_heights(height),
         constant_bones=constant_bones,
         focal_px=focal,
         root_cutoff_hz=ROOT_CUTOFF_HZ if cutoff is None else cutoff,
         rays=choose_word(refine, get_args(Rays), "--refine"),
     )
-
-
-def _heights(text: str | None) -> float | dict[str, float] | None:
-    """The heights (m) of --height: one for all, or by person."""
-    from adaptpose.body_scale import check_height
-
-    if text is None:
-        return None
-    if "=" not in text:
-        height = _number(text)
-        check_height(height, "--height")
-        return height
-    heights: dict[str, float] = {}
-    for part in text.split(","):
-        person, _, value = (word.strip() for word in part.partition("="))
-        if person in heights:
-            raise ConfigError(f"--height: person '{person}' is given twice (fix: give it once)")
-        heights[person] = _number(value)
-        check_height(heights[person], f"--height {person}=")
-    return heights
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        expected = "metres such as 1.75, or 1=1.75,2=1.6 by person"
-        raise ConfigError(expected_message("--height", expected, f"'{text}'")) from error
 
 
 def _check_joints(kinds: tuple[str, ...], joints: tuple[str, ...]) -> None:

@@ -260,7 +260,7 @@ def _open(spec: DatasetSpec) -> tuple[Source, PoseData | None]:
 
 def _fingerprints(data: Source, validation: PoseData | None) -> dict[str, str]:
     from adaptpose.clips import PoseData
-    from adaptpose.datasets.files import fingerprint
+    from adaptpose.datasets.fingerprints import fingerprint
 
     # Generated windows are too many to be read for this: their index names them.
     marks = {"source": fingerprint(data) if isinstance(data, PoseData) else data.fingerprint}

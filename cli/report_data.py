@@ -15,7 +15,7 @@ from adaptpose.cli.experiment import LABELS, Plan
 from adaptpose.cli.samplers import load_generator
 from adaptpose.cli.specs import change_spec
 from adaptpose.clips import Clip2D, Clip3D, Normalisation, PoseData, TargetData
-from adaptpose.datasets.files import fingerprint
+from adaptpose.datasets.fingerprints import agreement, fingerprint
 from adaptpose.datasets.registry import DatasetSpec, open_dataset, open_target
 from adaptpose.errors import AdaptError
 from adaptpose.generator import MotionGenerator
@@ -163,5 +163,7 @@ def _changed(run: RunDirectory, found: dict[str, PoseData | TargetData | None]) 
     return [
         f"The {role} data is not what the run began with, so what is drawn from it may differ."
         for role, data in found.items()
-        if data is not None and role in began and began[role] != fingerprint(data)
+        if data is not None
+        and role in began
+        and agreement(began[role], fingerprint(data)) == "changed"
     ]

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from adaptpose.cli.evaluate import protocol
+from adaptpose.cli.evaluation_tables import protocol
 from adaptpose.cli.experiment import Plan, test_set_pick
 from adaptpose.cli.report_data import MAX_FRAMES, ReportData
 from adaptpose.cli.report_domains import LIFTED_FOCAL
@@ -69,7 +69,7 @@ def notes(
 
 
 def protocol_lines(evaluation: Mapping[str, Any]) -> list[str]:
-    """The protocol of an evaluation as it is stored, see `adaptpose.cli.evaluate.protocol`."""
+    """The protocol of an evaluation as it is stored, see `evaluation_tables.protocol`."""
     fields = {field.name for field in dataclasses.fields(EvalOptions)}
     options = {key: value for key, value in evaluation["options"].items() if key in fields}
     for key in ("metrics", "pck_joints"):

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from adaptpose.cli.console import notice
 from adaptpose.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
@@ -44,9 +45,27 @@ def check_same_data(run: RunDirectory, fingerprints: dict[str, str]) -> None:
     from adaptpose.store import read_json
 
     began = read_json(run.path / "provenance.json", "the run's provenance")["datasets"]
-    changed = [name for name, mark in fingerprints.items() if began.get(name) != mark]
+    changed = changed_roles(began, fingerprints, f"{run.path}: the run")
     if changed:
         raise CheckpointError(
             f"{run.path}: the data of {', '.join(changed)} is not what the run began with "
             "(fix: restore the data, or begin a new run)"
         )
+
+
+def changed_roles(began: dict[str, str], now: dict[str, str], thing: str) -> list[str]:
+    """Roles whose data is not what a thing began with, by the marks of `datasets/fingerprints.py`.
+
+    Marks of versions that had no tolerance cannot be compared: that is said, and they pass.
+    """
+    from adaptpose import distributed
+    from adaptpose.datasets.fingerprints import agreement
+
+    found = {role: agreement(began.get(role), mark) for role, mark in now.items()}
+    unknown = [role for role, word in found.items() if word == "unknown"]
+    if unknown and distributed.rank() == 0:
+        notice(
+            f"{thing} was begun by an older version, whose marks of data cannot be compared: "
+            f"whether {', '.join(unknown)} is the same is not known"
+        )
+    return [role for role, word in found.items() if word == "changed"]

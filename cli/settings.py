@@ -35,6 +35,35 @@ def settle(
     return sections
 
 
+def keys_of_others(
+    sections: dict[str, Any],
+    others: dict[str, Any],
+    config_file: Path | None = None,
+    assignments: list[str] | None = None,
+) -> list[str]:
+    """What the user set that belongs to sections of `others` alone, e.g. "--set fit.sections".
+
+    `sections` are those that the command has. A key belongs to a section that it names, whether or
+    not that has such a setting.
+    """
+    given: dict[str, dict[str, Any]] = {"--set": read_assignments(assignments)}
+    if config_file is not None:
+        given[f"--config {config_file}:"] = read_config_file(config_file)
+    own, foreign = _names(sections), _names(others)
+    return [
+        f"{origin} {key}"
+        for origin, keys in given.items()
+        for key in keys
+        if {key, key.split(".")[0]} & (foreign - own) and key not in own
+    ]
+
+
+def _names(sections: dict[str, Any]) -> set[str]:
+    """Sections, parts of them and settings without their section: what a key may begin with."""
+    leaves = {leaf for config in sections.values() for leaf in _leaves(config)}
+    return {*sections, *leaves, *(leaf.split(".")[0] for leaf in leaves)}
+
+
 def _assign(config: Any, key: str, value: Any, origin: str) -> Any:
     try:
         return override(config, {key: value})

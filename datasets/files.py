@@ -27,7 +27,6 @@ intrinsics. A file of one's own, with numpy alone:
     numpy.savez("mine.npz", **arrays)
 """
 
-import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -102,20 +101,6 @@ def read_dataset(path: Path, need_3d: bool) -> PoseData | TargetData:
         common |= {key: reader.text("", key, "") for key in ("licence", "credit")}
         clips = tuple(_read_clip3d(reader, name) for name in reader.clip_names())
         return _checked(PoseData(clips=clips, **common), path)
-
-
-def fingerprint(data: PoseData | TargetData) -> str:
-    """16 hexadecimal digits that name the content of a dataset, whatever it is called.
-
-    Two datasets share them if skeleton, normalisation and all clips with their names are equal.
-    """
-    digest = hashlib.blake2b(digest_size=8)
-    digest.update(repr((data.skeleton.name, data.normalisation)).encode())
-    for clip in data.clips:
-        for key, array in _clip_arrays(clip).items():
-            digest.update(repr((key, array.shape, array.dtype.str)).encode())
-            digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 def _clip_arrays(clip: Clip2D) -> dict[str, np.ndarray]:

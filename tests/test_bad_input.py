@@ -24,9 +24,13 @@ from adaptpose.skeleton import H36M_17
 from adaptpose.store import read_json, write_json
 
 SMALL = ("--threads", "1", "--epochs", "1", "--widths", "3,3", "--channels", "16")
-FIT = (*SMALL, "--set", "fit.sections=1", "--set", "fit.batch_size=64", "--samples-per-epoch",
-       "64", "--set", "fit.warmup_epochs=0", "--pretrain-epochs", "1",
-       "--set", "pretrain.batch_size=64", "--pretrain-windows", "128")  # fmt: skip
+BEFORE = (*SMALL, "--pretrain-epochs", "1", "--set", "pretrain.batch_size=64",
+          "--pretrain-windows", "128")  # fmt: skip
+FIT = (*BEFORE, "--set", "rounds.steps_per_epoch=1", "--set", "rounds.batch_size=64", "--set",
+       "rounds.warmup_epochs=0", "--set", "rounds.refine.steps=2")  # fmt: skip
+ADVERSARIAL = (*BEFORE, "--method", "adaptpose", "--set", "fit.sections=1", "--set",
+               "fit.batch_size=64", "--samples-per-epoch", "64", "--set",
+               "fit.warmup_epochs=0")  # fmt: skip
 PRETRAIN = (*SMALL, "--set", "pretrain.batch_size=64", "--windows", "128")
 
 
@@ -195,12 +199,11 @@ def test_files_that_are_no_source(refused, name, message):
         (("--source-noise", "@list.json"), "@list.json: expected format 'adaptpose detector noise"),
         (("--method", "adaptpos"), "--method: unknown method 'adaptpos'; did you mean 'adaptpose'"),
         (("--lifter", "tcnn"), "unknown lifter 'tcnn'; did you mean 'tcn'?"),
-        (("--samples-per-epoch", "32"), "fit.samples_per_epoch: expected at least sections x batc"),
-        (("--samples-per-epoch", "many"), "--samples-per-epoch: expected a whole number such as "),
-        (("--set", "fit.epoks=3"), "--set: unknown setting 'fit.epoks'; did you mean 'fit.epochs'"),
-        (("--set", "fit.epochs"), "--set: expected KEY=VALUE, got 'fit.epochs'"),
-        (("--set", "generator.bones=bg9"), "unknown value of generator.bones 'bg9'; did you mean"),
-        (("--set", "fit.learning_rate_lifter=nan"), "expected a number above 0, got nan"),
+        (("--pretrain-windows", "many"), "--pretrain-windows: expected a whole number such as "),
+        (("--set", "rounds.epoks=3"), "--set: unknown setting 'rounds.epoks'; did you mean 'round"),
+        (("--set", "rounds.epochs"), "--set: expected KEY=VALUE, got 'rounds.epochs'"),
+        (("--set", "refinement=fll"), "unknown value of refinement 'fll'; did you mean 'full'?"),
+        (("--set", "rounds.learning_rate=nan"), "expected a number above 0, got nan"),
         (("--config", "@none.json"), "--config @none.json: no such file"),
         (("--config", "@empty.json"), "--config @empty.json: cannot be read as JSON"),
         (("--config", "@broken.json"), "--config @broken.json: cannot be read as JSON"),
@@ -208,7 +211,7 @@ def test_files_that_are_no_source(refused, name, message):
         (("--config", "@list.json"), "--config @list.json: expected a JSON object, got list"),
         (("--config", "@key.json"), "unknown setting 'pretrain.epoks'; did you mean 'pretrain.epo"),
         (("--config", "@shape.json"), "strides: expected numbers between commas, got 3"),
-        (("--config", "@type.json"), "setting 'epochs' is ambiguous (fix: fit.epochs or pretrain"),
+        (("--config", "@type.json"), "setting 'epochs' is ambiguous (fix: rounds.epochs or pretr"),
         (("--target", "@hidden.npz"), "@hidden.npz: no frame of any clip is marked valid"),
         (("--target", "@unseen.npz"), "--target unseen: every keypoint has confidence 0 (fix: le"),
         (("--test", "@target.npz"), "@target.npz, clip 'a': 'pose3d_cam' is missing"),
@@ -225,6 +228,22 @@ def test_files_that_are_no_source(refused, name, message):
 def test_fit_refuses_before_it_makes_a_run(refused, arguments, message):
     target = () if "--target" in arguments else ("--target", "@target.npz")
     assert message in refused("fit", "--source", "@walks.npz", *target, *FIT, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--samples-per-epoch", "32"), "fit.samples_per_epoch: expected at least sections x batc"),
+        (("--samples-per-epoch", "many"), "--samples-per-epoch: expected a whole number such as "),
+        (("--set", "fit.epoks=3"), "--set: unknown setting 'fit.epoks'; did you mean 'fit.epochs'"),
+        (("--set", "generator.bones=bg9"), "unknown value of generator.bones 'bg9'; did you mean"),
+        (("--set", "fit.learning_rate_lifter=nan"), "expected a number above 0, got nan"),
+        (("--config", "@type.json"), "setting 'epochs' is ambiguous (fix: fit.epochs or pretrain"),
+    ],
+)
+def test_settings_of_the_published_method_are_checked(refused, arguments, message):
+    data = ("--source", "@walks.npz", "--target", "@target.npz")
+    assert message in refused("fit", *data, *ADVERSARIAL, *arguments)
 
 
 @pytest.mark.parametrize(
@@ -269,6 +288,7 @@ def test_a_clip_shorter_than_the_receptive_field_is_padded(place, tmp_path):
         (("fit", "--resume", "@kindless"), "@kindless/run.json: expected kind (pretrain or fit)"),
         (("fit", "--resume", "@begun"), "@begun/run.json: no 'test' in the configuration"),
         (("fit", "--resume", "@begun", "--method", "x"), "but --method came with it"),
+        (("fit", "--resume", "@begun", "--method", "full"), "but --method came with it"),
         (("pretrain", "--resume", "@fitted"), "expected a pretrain run, got a fit (fix: adapt fit"),
         (("pretrain", "--resume", "@pretraining"), "no 'lifter' in the configuration of the run"),
         (("eval", "--run", "@odd"), "@odd/run.json: not the description of a run"),

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -190,7 +191,7 @@ def test_pretrain_leaves_a_run_that_explains_itself(tiny_run, walks):
     assert (run.config["lifter"]["channels"], run.config["pretrain"]["epochs"]) == (16, 2)
     assert run.config["normalisation"] == "screen"
     made_by = json.loads((run.path / "provenance.json").read_text())
-    assert len(made_by["datasets"]["source"]) == 16
+    assert re.fullmatch("[0-9a-f]{16}:([0-9a-f]{4})+", made_by["datasets"]["source"])
     assert Path(tiny_run["lifter"]).is_file()
     assert len(run.records()) == 2
 
@@ -249,6 +250,16 @@ def test_resume_refuses_changed_data(tmp_path, tiny_run):
     began = {"datasets": {"source": "other", "validation": "other"}}
     stopped = create_run(tmp_path / "stopped", "pretrain", run.config, began)
     assert "is not what the run began with" in fails("pretrain", "--resume", stopped.path)
+
+
+def test_resume_takes_the_marks_of_older_versions_and_says_so(tmp_path, tiny_run):
+    run = open_run(Path(tiny_run["run"]))
+    roles = json.loads((run.path / "provenance.json").read_text())["datasets"]
+    began = {"datasets": dict.fromkeys(roles, "0123456789abcdef")}
+    stopped = create_run(tmp_path / "stopped", "pretrain", run.config, began)
+    result = adapt("pretrain", "--resume", stopped.path)
+    assert result.exit_code == 0, result.output
+    assert "begun by an older version, whose marks of data cannot be compared" in result.stderr
 
 
 def test_a_fit_is_scored_on_the_test_set_it_was_given(tmp_path):

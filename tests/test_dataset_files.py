@@ -10,11 +10,11 @@ import torch
 from stick_figure import walking_motion
 
 from adaptpose import camera as cam
-from adaptpose.clips import PoseData, TargetData
+from adaptpose.clips import Clip2D, Clip3D, PoseData, TargetData
 from adaptpose.datasets import checks, files
 from adaptpose.datasets.rigs import RIGS, film
 from adaptpose.errors import DataError
-from adaptpose.skeleton import H36M_16, H36M_17, H36M_17_LEFT_FIRST
+from adaptpose.skeleton import H36M_17, H36M_17_LEFT_FIRST
 
 
 def _data(rig: str = "studio", frames: int = 60) -> PoseData:
@@ -37,6 +37,24 @@ def _arrays(frames: int = 60) -> dict:
     }
 
 
+def _bits(data: PoseData | TargetData) -> tuple:
+    """Everything of a dataset's clips, to the last bit."""
+    clips = [
+        (clip.subject, clip.action, clip.camera, clip.frame_rate_hz, clip.image_size_px)
+        for clip in data.clips
+    ]
+    tensors = [values.numpy().tobytes() for clip in data.clips for values in _tensors(clip)]
+    return data.skeleton.name, data.normalisation, clips, tensors
+
+
+def _tensors(clip: Clip2D) -> list[torch.Tensor]:
+    found = [clip.pose2d, clip.confidence, clip.valid]
+    if isinstance(clip, Clip3D):
+        lens = clip.intrinsics
+        found += [clip.pose3d_cam, clip.T_cam_world, lens.focal, lens.centre, lens.distortion]
+    return found
+
+
 def _save(path: Path, arrays: dict, **changes) -> Path:
     merged = {k: v for k, v in {**arrays, **changes}.items() if v is not None}
     np.savez(path, **merged)
@@ -55,7 +73,7 @@ def test_round_trip_is_exact(tmp_path, rig):
     path = tmp_path / "new" / "d.npz"
     files.write_dataset(data, path)
     back = files.read_dataset(path, need_3d=True)
-    assert files.fingerprint(back) == files.fingerprint(data)
+    assert _bits(back) == _bits(data)
     fields = ("name", "skeleton", "synthetic", "normalisation", "licence", "credit")
     assert all(getattr(back, f) == getattr(data, f) for f in fields)
     for a, b in zip(data.clips, back.clips, strict=True):
@@ -76,10 +94,10 @@ def test_target_is_read_without_its_labels(tmp_path):
     target = files.read_dataset(path, need_3d=False)
     assert isinstance(target, TargetData)
     assert not hasattr(target.clips[0], "pose3d_cam")
-    assert files.fingerprint(target) == files.fingerprint(data.as_target())
+    assert _bits(target) == _bits(data.as_target())
     files.write_dataset(target, path)
     again = files.read_dataset(path, need_3d=False)
-    assert files.fingerprint(again) == files.fingerprint(target)
+    assert _bits(again) == _bits(target)
     with pytest.raises(DataError, match="clip 'clip00000': 'pose3d_cam' is missing"):
         files.read_dataset(path, need_3d=True)
 
@@ -243,19 +261,6 @@ def test_crossed_legs_show_in_2d_where_the_person_is_seen_from_the_front():
         assert not checks.crossed_sides_2d(clip.pose2d, H36M_17)
         found.append(checks.crossed_sides_2d(clip.pose2d[:, crossed], H36M_17))
     assert sum(found) >= 4
-
-
-def test_fingerprint_names_the_content():
-    data = _data()
-    assert files.fingerprint(data) == files.fingerprint(replace(data, name="other", credit=""))
-    clip = data.clips[0]
-    moved = replace(clip, pose2d=clip.pose2d + torch.eye(60, 17)[..., None] * 1e-6)
-    renamed = replace(clip, subject="S9")
-    for other in (moved, renamed):
-        changed = replace(data, clips=(other, *data.clips[1:]))
-        assert files.fingerprint(changed) != files.fingerprint(data)
-    assert files.fingerprint(data) != files.fingerprint(data.as_target())
-    assert files.fingerprint(data) != files.fingerprint(data.with_skeleton(H36M_16))
 
 
 def test_no_recorded_person_seems_crossed(data_root):

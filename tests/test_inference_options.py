@@ -10,12 +10,19 @@ from test_cli import adapt, fails
 from test_refine import _error_mm, _spoiled
 from torch import Tensor
 
-from adaptpose.cli.evaluate import LENS_NOTES, print_evaluations, protocol, variant_note
+from adaptpose.body_scale import stature_m
+from adaptpose.cli.evaluation_tables import (
+    LENS_NOTES,
+    height_note,
+    print_evaluations,
+    protocol,
+    variant_note,
+)
 from adaptpose.cli.report_words import protocol_lines
 from adaptpose.clips import PoseData
 from adaptpose.config import LifterConfig
 from adaptpose.datasets.files import write_dataset
-from adaptpose.errors import ConfigError, DataError
+from adaptpose.errors import ConfigError, DataError, SkeletonError
 from adaptpose.evaluate import EvalOptions, evaluate, evaluate_predictions
 from adaptpose.inference import predict_clips
 from adaptpose.inference_options import (
@@ -178,7 +185,91 @@ def test_records_and_reports_take_the_variant(data, capsys):
     assert "true lenses" in capsys.readouterr().out
 
 
+def _stature(data: PoseData) -> float:
+    pose = torch.cat(_true(data))
+    return stature_m(pose, torch.ones(pose.shape[:2]), data.skeleton)
+
+
+def _too_tall(data: PoseData, factor: float = 1.15) -> KnowingLifter:
+    """A lifter whose people are all right but for their size."""
+    return KnowingLifter(data, [(factor - 1) * pose for pose in relative(_true(data))])
+
+
+@pytest.mark.parametrize("rays", ["none", *KINDS])
+@pytest.mark.parametrize("how", ["metres", "person", "given"])
+def test_a_body_of_the_wrong_size_is_mended_by_its_height(data, rays, how):
+    stature = _stature(data)
+    heights = {"metres": stature, "person": {"S": stature}, "given": "given"}[how]
+    options = replace(QUICK, rays=rays, focal="given", height_m=heights)
+    found = evaluate(_too_tall(data), data, options)
+    wrong = found.row("mpjpe").value
+    assert wrong == pytest.approx(0.15 * _mean_reach_mm(data), rel=1e-4)
+    assert found.row("mpjpe", "raw + height").value < 0.01
+    if rays == "none":
+        assert found.variants == ("raw", "scale-aligned", "raw + height")
+        return
+    assert found.variants[2:] == (f"raw + {rays}", "raw + height", f"raw + height + {rays}")
+    assert found.row("mpjpe", f"raw + {rays}").value > 0.8 * wrong
+    assert found.row("mpjpe", f"raw + height + {rays}").value < 0.1 * wrong
+    plain = evaluate(_too_tall(data), data, replace(options, height_m=None))
+    others = [row for row in found.rows if "height" not in row.variant]
+    assert tuple(others) == plain.rows
+
+
+def _mean_reach_mm(data: PoseData) -> float:
+    """Mean distance of joints from the root."""
+    return 1000 * float(torch.cat(relative(_true(data))).norm(dim=-1).mean())
+
+
+def test_a_wrong_height_does_its_harm_and_the_pose_without_its_size_none(data):
+    options = replace(QUICK, metrics=("mpjpe", "nmpjpe"), height_m=1.2 * _stature(data))
+    found = evaluate(KnowingLifter(data), data, options)
+    harm = found.row("mpjpe", "raw + height").value
+    assert harm == pytest.approx(0.2 * _mean_reach_mm(data), rel=1e-4)
+    assert found.row("nmpjpe", "raw + height").value < 0.01
+
+
+def test_who_has_no_height_keeps_the_lifters_size(data):
+    clips = tuple(replace(c, subject=f"S{k}") for k, c in enumerate(data.clips))
+    people = replace(data, clips=clips)
+    stature = stature_m(clips[1].pose3d_cam, torch.ones(clips[1].pose2d.shape[:2]), H36M_16)
+    found = evaluate(_too_tall(people), people, replace(QUICK, height_m={"S1": stature}))
+    wrong = [0.15 * _mean_reach_mm(replace(data, clips=(clip,))) for clip in clips]
+    frames = [clip.num_frames for clip in clips]
+    mean = (wrong[0] * frames[0] + wrong[2] * frames[2]) / sum(frames)
+    assert found.row("mpjpe", "raw + height").value == pytest.approx(mean, rel=1e-4)
+    assert f"S1 {stature:g} m; others keep" in height_note(found.options)
+    with pytest.raises(ConfigError, match=r"height: unknown person 'S7'.*known: S0, S1, S2"):
+        evaluate(_too_tall(people), people, replace(QUICK, height_m={"S7": 1.7}))
+    with pytest.raises(ConfigError, match=r"expected a height of 0\.4 to 2\.6 m, got 175"):
+        evaluate(_too_tall(people), people, replace(QUICK, height_m=175))
+    joints, *chains = (
+        tuple(joint.replace("head", "top") for joint in names)
+        for names in (H36M_16.joints, *H36M_16.chains)
+    )
+    headless = replace(H36M_16, joints=joints, chains=tuple(chains))
+    for height in (1.7, "given"):
+        with pytest.raises(SkeletonError, match="has no head, so its height is not known"):
+            evaluate_predictions(_true(people), replace(people, skeleton=headless),
+                                 replace(QUICK, height_m=height))  # fmt: skip
+
+
+def test_records_tell_whose_height_it_was(data):
+    options = replace(QUICK, rays="rays", height_m={"S": 1.7})
+    evaluation = evaluate(KnowingLifter(data), data, options)
+    record = json.loads(json.dumps(evaluation.to_json(), allow_nan=False))
+    assert height_note(evaluation.options) in protocol_lines(record)
+    note = variant_note("raw + height + rays", evaluation)
+    assert "S 1.7 m; others keep the lifter's size" in note
+    assert LENS_NOTES["estimated"] in note
+    assert LENS_NOTES["estimated"] not in variant_note("raw + height", evaluation)
+    given = evaluate(KnowingLifter(data), data, replace(options, height_m="given"))
+    assert "by their labels, which a target does not show" in variant_note("raw + height", given)
+
+
 def test_names_of_variants():
+    assert InferenceOptions("none", height_m=1.7).variant == "raw + height"
+    assert InferenceOptions("both", "refined", height_m=1.7).variant == "tta + height + refined"
     assert InferenceOptions("none").variant == "raw"
     assert InferenceOptions("flip").variant == "tta"
     assert InferenceOptions("both", "refined").variant == "tta + refined"
@@ -228,6 +319,24 @@ def test_the_command_adds_a_table_and_says_whose_lens_it_is(files, tmp_path):
     assert "tta + rays" in text
     assert "focal length estimated" in text
     assert "focal length given" in adapt(*files, "--refine", "rays", "--focal", "given").stdout
+
+
+def test_the_command_takes_heights(files, tmp_path):
+    plain = json.loads(adapt(*files, "--refine", "rays", "--json").stdout)["evaluations"][0]
+    more = adapt(*files, "--refine", "rays", "--height", "1.8", "--json")
+    found = json.loads(more.stdout)["evaluations"][0]
+    assert [row for row in found["rows"] if "height" not in row["variant"]] == plain["rows"]
+    new = {row["variant"] for row in found["rows"]} - {row["variant"] for row in plain["rows"]}
+    assert new == {"tta + height", "tta + height + rays"}
+    by_name = json.loads(adapt(*files, "--refine", "rays", "--height", "S=1.8", "--json").stdout)
+    assert by_name["evaluations"][0]["rows"] == found["rows"]
+    assert "height given: 1.8 m for everybody" in adapt(*files, "--height", "1.8").stdout
+    assert "own by their labels" in adapt(*files, "--height", "given").stdout
+    assert "--height: expected a height of 0.4 to 2.6 m, got 180 (fix: 1.80" in fails(
+        *files, "--height", "180"
+    )
+    assert "--height: expected metres such as 1.75" in fails(*files, "--height", "tall")
+    assert "height: unknown person 'S2'; did you mean 'S'?" in fails(*files, "--height", "S2=1.8")
 
 
 def test_the_command_refuses_what_cannot_be(files):

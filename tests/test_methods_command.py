@@ -12,7 +12,7 @@ from test_cli import adapt, fails
 
 from adaptpose import distributed
 from adaptpose.cli.bench_rows import BUDGETS, ROWS, parse_row, row_settings
-from adaptpose.cli.methods import NAMES, adversarial_config, check_method
+from adaptpose.cli.methods import DEFAULT, NAMES, adversarial_config, check_method
 from adaptpose.clips import PoseData
 from adaptpose.config import FitConfig
 from adaptpose.datasets.files import write_dataset
@@ -195,13 +195,36 @@ def test_settings_come_from_file_set_and_flags(data, lifter, tmp_path):
             ("--method", "augment+adaptpose", "--set", "start=source"),
             "expected 'wide', as --method",
         ),
-        (("--method", "augment+adaptpose", "--set", "rounds.epochs=2"), "unknown setting 'rounds."),
+        (
+            ("--method", "augment+adaptpose", "--set", "rounds.epochs=2", "--set", "shares.wide=1"),
+            "--set rounds.epochs, --set shares.wide: means nothing to --method augment+adaptpose "
+            "(fix: --method full)",
+        ),
         (("--method", "viewpoint+adaptpose", "--set", "start_epochs=0"), "fit.start_epochs: exp"),
-        (("--method", "augment", "--samples-per-epoch", "1000"), "rounds.steps_per_epoch="),
+        (
+            ("--samples-per-epoch", "1000", "--set", "fit.sections=2", "--set", "generator.bons=x"),
+            "adapt fit: --samples-per-epoch, --set fit.sections, --set generator.bons: means "
+            "nothing to full, the default method (fix: --method adaptpose, or --set rounds.steps_",
+        ),
+        (
+            ("--method", "augment", "--samples-per-epoch", "1000"),
+            "--samples-per-epoch: means nothing to --method augment (fix: --method adaptpose, or "
+            "--set rounds.steps_per_epoch=100)\n",
+        ),
         (("--method", "augment", "--set", "rounds.shares.wide=0.5"), "expected a sum of 1"),
-        (("--method", "augment", "--set", "fit.sections=2"), "unknown setting 'fit.sections'"),
-        (("--set", "rounds.epochs=2"), "unknown setting 'rounds.epochs'"),
-        (("--method", "full", "--epochs", "1"), "--set rounds.warmup_epochs=0"),
+        (
+            ("--method", "augment", "--set", "fit.sections=2"),
+            "--set fit.sections: means nothing to --method augment (fix: --method adaptpose)\n",
+        ),
+        (
+            ("--method", "adaptpose", "--set", "rounds.epochs=2"),
+            "--set rounds.epochs: means nothing to --method adaptpose (fix: --method full)\n",
+        ),
+        (("--set", "sections=2"), "--set sections: means nothing to full, the default method"),
+        (("--set", "rounds.sections=2"), "unknown setting 'rounds.sections'"),
+        (("--set", "lifter.bons=2"), "unknown setting 'lifter.bons'"),
+        (("--epochs", "1"), "--set rounds.warmup_epochs=0"),
+        (("--preset", "cpu"), "--preset: means nothing to full, the default method (fix: --met"),
     ],
 )
 def test_what_is_refused_before_work(data, tmp_path, arguments, message):
@@ -210,11 +233,29 @@ def test_what_is_refused_before_work(data, tmp_path, arguments, message):
     assert not out.exists()
 
 
+def test_settings_of_other_methods_are_found_in_files(data, tmp_path):
+    file = tmp_path / "settings.json"
+    file.write_text(json.dumps({"fit": {"generator": {"bones": "bg1"}}, "lifter": {"channels": 8}}))
+    said = fails("fit", *data, "--config", file, "--out", tmp_path / "run")
+    assert f"--config {file}: fit.generator.bones: means nothing to full, the default" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_default_method_is_full_and_a_config_may_say_how(data, lifter, tmp_path):
+    arguments = ("--pretrained", lifter, "--set", "shares.wide=0.1", "--set", "shares.replay=0.65")
+    result = adapt("fit", *data, *TINY, *arguments, "--out", tmp_path / "run", "--json")
+    assert result.exit_code == 0, result.output
+    config = open_run(tmp_path / "run").config
+    assert config["method"] == "full"
+    assert config["rounds"]["shares"]["replay"] == 0.65
+    assert config["rounds"]["refinement"] == METHODS["full"].refinement
+
+
 def test_several_processes_are_refused_before_work(data, lifter, tmp_path, monkeypatch):
     monkeypatch.setattr(distributed, "world_size", lambda: 2)
     out = tmp_path / "run"
     text = fails("fit", *data, "--pretrained", lifter, "--method", "augment", "--out", out)
-    assert "only adaptpose can be shared by several processes, got 2" in text
+    assert "only adaptpose can be shared by several processes, got 2 (fix: --method ada" in text
     assert not out.exists()
 
 
@@ -230,14 +271,15 @@ def test_a_report_can_be_written_and_nothing_generated(data, lifter, tmp_path):
 
 
 def test_names_of_methods():
-    assert NAMES[0] == "adaptpose"
-    assert check_method("adaptpose", {}) is None
-    assert check_method("full", {}) == METHODS["full"]
-    assert check_method("augment+adaptpose", {"--samples-per-epoch": 5}) is None
+    assert NAMES[:2] == (DEFAULT, "adaptpose")
+    assert sorted(NAMES) == sorted({"adaptpose", *METHODS, "posenet3d"})
+    assert check_method("adaptpose") is None
+    assert check_method("full") == METHODS["full"]
+    assert check_method("augment+adaptpose") is None
     assert adversarial_config("adaptpose") == FitConfig()
     assert adversarial_config("viewpoint+adaptpose+viewpoint") == FitConfig(start="viewpoint")
     with pytest.raises(ConfigError):
-        check_method("", {})
+        check_method("")
 
 
 def test_an_oracle_can_be_asked_for(data, lifter, tmp_path):

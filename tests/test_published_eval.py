@@ -43,10 +43,9 @@ from adaptpose.skeleton import skeleton_by_name
 TOLERANCE = 0.02
 """Millimetres and percent."""
 FITTED = ("--channels", "8", "--widths", "3,3", "--pretrain-epochs", "1", "--pretrain-windows",
-          "128", "--set", "pretrain.batch_size=64", "--epochs", "1", "--samples-per-epoch", "64",
-          "--set", "fit.sections=1", "--set", "fit.batch_size=64", "--set", "fit.warmup_epochs=0",
-          "--set", "selection.hardness=false", "--set", "selection.screen=false",
-          "--set", "selection.min_depth=0.001",
+          "128", "--set", "pretrain.batch_size=64", "--epochs", "1", "--set",
+          "rounds.warmup_epochs=0", "--set", "rounds.steps_per_epoch=2", "--set",
+          "rounds.batch_size=64", "--set", "rounds.refine.steps=3",
           "--threads", "1", "--device", "cpu")  # fmt: skip
 """The smallest of budgets."""
 

@@ -15,6 +15,7 @@ from adaptpose.config import FitConfig, LifterConfig, PretrainConfig
 from adaptpose.datasets.keypoint_sets import BODY_25
 from adaptpose.lifter import save_lifter
 from adaptpose.lifters import build_lifter
+from adaptpose.rounds_config import METHODS
 from adaptpose.skeleton import H36M_16
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -71,8 +72,10 @@ def test_commands_and_options_exist():
 
 
 def test_settings_named_in_the_documents_exist():
-    sections = {"fit": FitConfig(), "lifter": LifterConfig(), "pretrain": PretrainConfig()}
-    pattern = r"`((?:fit|generator|discriminator|loss|selection|lifter|pretrain)\.\w+)=?([\w.]*)`"
+    sections = {"fit": FitConfig(), "rounds": METHODS["full"], "lifter": LifterConfig(),
+                "pretrain": PretrainConfig()}  # fmt: skip
+    parts = "fit|rounds|generator|discriminator|loss|selection|lifter|pretrain"
+    pattern = rf"`((?:{parts})(?:\.\w+)+)=?([\w.]*)`"
     named = {pair for text in DOCUMENTS for pair in re.findall(pattern, text)}
     assert len(named) > 15
     for key, value in named:

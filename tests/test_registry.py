@@ -9,6 +9,7 @@ from generated_data import walks_file
 from stick_figure import walking_motion
 
 from adaptpose.datasets import catalogue, corpora, files, registry, rigs, synthetic
+from adaptpose.datasets.fingerprints import fingerprint
 from adaptpose.datasets.noise import DetectorNoise, load_noise, save_noise
 from adaptpose.datasets.registry import DatasetSpec, open_dataset, open_target
 from adaptpose.errors import ConfigError, DataError, SkeletonError
@@ -54,7 +55,7 @@ def root(tmp_path, monkeypatch) -> Path:
 
 
 def _print(spec: DatasetSpec) -> str:
-    return files.fingerprint(open_dataset(spec))
+    return fingerprint(open_dataset(spec))
 
 
 def test_a_corpus_is_filmed_in_the_studio_unless_told(root):
@@ -85,7 +86,7 @@ def test_the_same_spec_gives_the_same_data(root):
 def test_target_has_the_2d_of_the_dataset_and_nothing_else(root):
     spec = DatasetSpec("walks", "handheld", data_root=root, noise="detector")
     target = open_target(spec)
-    assert files.fingerprint(target) == files.fingerprint(open_dataset(spec).as_target())
+    assert fingerprint(target) == fingerprint(open_dataset(spec).as_target())
     assert not hasattr(target.clips[0], "pose3d_cam")
 
 
@@ -124,7 +125,7 @@ def test_files_open_as_source_and_as_target(root):
     path = root / "mine.npz"
     files.write_dataset(data, path)
     same = open_dataset(DatasetSpec(str(path), skeleton="h36m17"))
-    assert files.fingerprint(same) == files.fingerprint(data)
+    assert fingerprint(same) == fingerprint(data)
     assert open_target(DatasetSpec(str(path))).skeleton is H36M_16
     assert len(open_target(DatasetSpec(str(path), max_clips=3)).clips) == 3
     with pytest.raises(ConfigError, match="already filmed"):
@@ -189,7 +190,7 @@ def test_synthetic_data_is_marked_and_the_same_everywhere(root, monkeypatch):
     assert data.as_target().synthetic
     assert len({clip.camera.split("/")[1] for clip in data.clips}) == 4
     (root / "phone_intrinsics.json").write_text("{}")
-    assert _print(replace(spec, data_root=root)) == files.fingerprint(data)
+    assert _print(replace(spec, data_root=root)) == fingerprint(data)
 
 
 def test_a_fitted_detector_takes_the_place_of_the_shipped_one(tmp_path):

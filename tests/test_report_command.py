@@ -26,9 +26,9 @@ from adaptpose.skeleton import H36M_17
 
 SECTIONS = ("results", "examples", "training", "cameras", "gallery", "selection", "notes",
             "credits", "run")  # fmt: skip
-TINY = ("--channels", "16", "--widths", "3,3", "--pretrain-epochs", "1", "--pretrain-windows",
-        "512", "--epochs", "2", "--samples-per-epoch", "512", "--set", "fit.batch_size=128",
-        "--set", "fit.sections=2", "--set", "fit.warmup_epochs=1", "--set",
+TINY = ("--method", "adaptpose", "--channels", "16", "--widths", "3,3", "--pretrain-epochs", "1",
+        "--pretrain-windows", "512", "--epochs", "2", "--samples-per-epoch", "512", "--set",
+        "fit.batch_size=128", "--set", "fit.sections=2", "--set", "fit.warmup_epochs=1", "--set",
         "pretrain.batch_size=128", "--set", "fit.selection.hardness=false", "--threads", "1",
         "--max-clips", "6")  # fmt: skip
 
