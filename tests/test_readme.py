@@ -75,7 +75,7 @@ def test_settings_named_in_the_documents_exist():
     sections = {"fit": FitConfig(), "rounds": METHODS["full"], "lifter": LifterConfig(),
                 "pretrain": PretrainConfig()}  # fmt: skip
     parts = "fit|rounds|generator|discriminator|loss|selection|lifter|pretrain"
-    pattern = rf"`((?:{parts})(?:\.\w+)+)=?([\w.]*)`"
+    pattern = rf"`((?:{parts})(?:\.\w+)+)(?:=([\w.]+))?`"
     named = {pair for text in DOCUMENTS for pair in re.findall(pattern, text)}
     assert len(named) > 15
     for key, value in named:
