@@ -67,7 +67,9 @@ def refine(
     result = torch.empty_like(lifted.pose)
     for knot, clips in _chunks(lifted, config):
         layout = _lay_out(lifted, clips, knot)
-        known = None if lengths is None else lengths[clips]
+        known = None
+        if lengths is not None:
+            known = lengths.index_select(0, torch.tensor(clips, device=lengths.device))
         terms = _Terms.build(lifted, start, noise, layout, config, known)
         with torch.enable_grad():
             planes = _descend(terms, config)

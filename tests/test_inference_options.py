@@ -64,7 +64,7 @@ def data() -> PoseData:
 @pytest.mark.parametrize("focal", ["given", "estimated"])
 def test_equal_to_the_functions_themselves(data, rays, focal):
     poses, targets = _spoiled(data.clips, 0.04), data.as_target().clips
-    lenses = lenses_of(data) if focal == "given" else estimate_lenses(poses, targets)
+    lenses = lenses_of(data) if focal == "given" else estimate_lenses(poses, targets, H36M_16)
     wanted = FUNCTIONS[rays](poses, targets, lenses, H36M_16)
     options = InferenceOptions(rays=rays, focal=focal)
     known = lenses_of(data) if focal == "given" else None

@@ -219,7 +219,7 @@ def test_what_is_refused(given, tmp_path, arguments, message):
 
 def test_its_flags_are_refused_elsewhere(given, tmp_path):
     said = fails("fit", *given, "--source", "synthetic-studio")
-    assert "--body: means nothing to --method adaptpose (fix: --method posenet3d)" in said
+    assert "--body: means nothing to full, the default method (fix: --method posenet3d)" in said
     said = fails("fit", "--target", "synthetic-field", "--method", "posenet3d+augment")
     assert "expected 'posenet3d' alone, with adapt fit" in said
     said = fails("fit", "--method", "posenet3d")

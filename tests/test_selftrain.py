@@ -21,6 +21,7 @@ from adaptpose.rounds_makers import make_feeds
 from adaptpose.rounds_state import RoundsData
 from adaptpose.rundir import RunDirectory, create_run, open_run
 from adaptpose.runtime import stream
+from adaptpose.seen_lengths import size_of
 from adaptpose.windows import build_labelled_bank, build_target_bank
 
 
@@ -93,9 +94,10 @@ def test_fused_poses_are_taught_if_asked_for(body_size):
         assert torch.equal(maker.pose3d, found.pose3d)
         return
     pseudo = lift_target(lifter, data.clips, config.pseudo, stream(0, "rounds", "pseudo", 1))
-    size = bone_lengths(maker.pose3d, data.source.skeleton).sum(dim=1)
+    skeleton = data.source.skeleton
+    size = size_of(bone_lengths(maker.pose3d, skeleton), skeleton)
     mean = (size * pseudo.weight).sum() / pseudo.weight.sum()
-    wanted = bone_lengths(data.source.pose3d_cam, data.source.skeleton).sum(dim=1).mean()
+    wanted = size_of(bone_lengths(data.source.pose3d_cam, skeleton), skeleton).mean()
     assert float(mean) == pytest.approx(float(wanted), rel=1e-4)
 
 
